@@ -1,0 +1,80 @@
+"""Echo requests with the system's ping, and an exact account of those that were not answered."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterable
+from types import TracebackType
+
+from ikeclone.demo.namespaces import Namespace, end
+
+REPLY = re.compile(r"icmp_seq=(\d+) ttl=\d+ time=([\d.]+) ms")
+
+
+def ping(
+    namespace: Namespace,
+    source: str,
+    target: str,
+    count: int = 1,
+    cpus: Iterable[int] = (),
+    patience: int = 5,
+) -> list[float]:
+    """Send `count` echo requests of 84 octets, on these CPUs if any are named.
+
+    Returns the round-trip time of each reply in milliseconds, after all have come or `patience` seconds.
+    """
+    pace = "0.05" if count > 2 else "0.2"
+    command = ["ping", "-n", "-c", str(count), "-i", pace, "-W", str(patience), "-I", source, target]
+    output = namespace.run(*command, cpus=cpus, check=False, timeout=patience + count)
+    return [float(took) for _, took in REPLY.findall(output)]
+
+
+class RunningPing:
+    """A ping that goes on in the background while something else happens; a context manager.
+
+    Afterwards `replies` and `lost` say what became of the requests up to the last one that was answered.
+    """
+
+    def __init__(self, namespace: Namespace, source: str, target: str, interval: float = 0.01) -> None:
+        self._namespace = namespace
+        self._command = ["ping", "-n", "-i", str(interval), "-I", source, target]
+        self.replies = 0
+        self.lost: list[int] = []
+
+    def __enter__(self) -> RunningPing:
+        # A file, not a pipe: a full pipe would stop the ping.
+        self._output = tempfile.TemporaryFile("w+")
+        self._process = self._namespace.start(*self._command, stdout=self._output)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._process.send_signal(signal.SIGINT)
+        try:
+            self._process.wait(2)
+        except subprocess.TimeoutExpired:
+            end(self._process)
+        seen = self._seen()
+        self._output.close()
+        self.replies = len(seen)
+        self.lost = sorted(set(range(1, max(seen, default=0) + 1)) - seen)
+
+    def await_replies(self, more: int = 10, patience: float = 5.0) -> None:
+        """Wait until `more` further requests are answered; raises TimeoutError when they are not in time."""
+        wanted = len(self._seen()) + more
+        deadline = time.monotonic() + patience
+        while len(self._seen()) < wanted:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"ping: fewer than {more} replies in {patience:.0f} s")
+            time.sleep(0.02)
+
+    def _seen(self) -> set[int]:
+        """The sequence numbers of the replies so far."""
+        with open(self._output.fileno(), closefd=False) as output:
+            output.seek(0)
+            return {int(number) for number, _ in REPLY.findall(output.read())}

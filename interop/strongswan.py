@@ -1,0 +1,177 @@
+"""strongSwan as the peer: charon-systemd in the Debian root, with its ESP in user space (kernel-libipsec)."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ikeclone.demo.namespaces import Namespace
+from interop.waiting import wait_until
+
+PLUGINS = (
+    "random nonce openssl pem pkcs1 x509 pubkey kdf hmac gcm aes sha2 ctr "
+    "kernel-libipsec kernel-netlink socket-default vici"
+)
+STRONGSWAN_CONF = """\
+charon-systemd {{
+  load = {plugins}
+  threads = 16
+  {options}
+  plugins {{ vici {{ socket = unix://{run}/vici }} }}
+  filelog {{ log {{
+    path = {run}/charon.log
+    time_format = %T
+    flush_line = yes
+    ike_name = yes
+    default = 1
+    cfg = 2
+    ike = 2
+  }} }}
+  journal {{ default = -1 }}
+  syslog {{ daemon {{ default = -1 }} auth {{ default = -1 }} }}
+}}
+swanctl {{ load = random openssl pem }}
+"""
+SWANCTL_CONF = """\
+connections {{ gw {{
+  version = 2
+  mobike = no
+  encap = yes
+  local_addrs = {local.address}
+  remote_addrs = {remote.address}
+  local {{ auth = psk
+    id = {local.name} }}
+  remote {{ auth = psk
+    id = {remote.name} }}
+  {connection}
+  children {{ net {{
+      {child}
+  }} }}
+}} }}
+secrets {{ ike-1 {{ id-1 = {local.name}
+  id-2 = {remote.name}
+  secret = "{secret}" }} }}
+"""
+SECRET = "lab-secret-of-16-bytes"  # noqa: S105  only ever a lab's
+CONNECTION = {"proposals": "aes128-sha256-x25519"}
+CHILD = {"esp_proposals": "aes128gcm16-x25519"}
+
+IKE_LINE = re.compile(r"^gw: #(\d+), (\w+),", re.MULTILINE)
+CHILD_START = re.compile(r"^(?=  net: #)", re.MULTILINE)
+CHILD_LINE = re.compile(r"  net: #(\d+), reqid \d+,(?: cpu (\d+|-),)? (\w+),")
+TRAFFIC_LINE = re.compile(r"^    (in|out) .*?, +(\d+) bytes,", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """One end of the tunnel: its name is its identity, `inner` its address in its own network `net`."""
+
+    name: str
+    address: str
+    inner: str
+    net: str
+
+
+@dataclass(frozen=True, slots=True)
+class SwanChild:
+    """A Child SA as swanctl lists it; `cpu` is "-" for the fallback, empty without per-CPU SAs."""
+
+    number: int
+    state: str
+    cpu: str
+    octets: Mapping[str, int] = field(default_factory=dict)
+
+
+class StrongSwan:
+    """One charon in one namespace. It ends with the namespace; its log lies in `logs`."""
+
+    def __init__(self, namespace: Namespace, root: Path, local: End, remote: End, logs: Path) -> None:
+        self.namespace, self.root, self.local, self.remote, self.logs = namespace, root, local, remote, logs
+        # As charon sees it, and as we do.
+        self._run = Path("/run") / local.name
+        self._outside = root / "run" / local.name
+
+    def start(
+        self,
+        *,
+        secret: str = SECRET,
+        connection: Mapping[str, str] | None = None,
+        child: Mapping[str, str] | None = None,
+        options: Mapping[str, str] | None = None,
+    ) -> None:
+        """Start charon and load the connection `gw` with its child `net`; the mappings add settings."""
+        self._outside.mkdir()
+        networks = {"local_ts": self.local.net, "remote_ts": self.remote.net}
+        settings = SWANCTL_CONF.format(
+            local=self.local,
+            remote=self.remote,
+            secret=secret,
+            connection=_lines(CONNECTION | dict(connection or {})),
+            child=_lines(CHILD | networks | dict(child or {})),
+        )
+        strongswan = STRONGSWAN_CONF.format(plugins=PLUGINS, run=self._run, options=_lines(options or {}))
+        (self._outside / "swanctl.conf").write_text(settings)
+        (self._outside / "strongswan.conf").write_text(strongswan)
+        with (self.logs / f"{self.local.name}.strongswan.err").open("w") as errors:
+            self.process = self.namespace.start(*self._inside("/usr/sbin/charon-systemd"), stdout=errors)
+        wait_until((self._outside / "vici").is_socket, 10, "strongSwan's control socket")
+        self.swanctl("--load-all", "--file", str(self._run / "swanctl.conf"))
+
+    def swanctl(self, *arguments: str, check: bool = True) -> str:
+        """Run swanctl and return its output; raises CalledProcessError when it fails and `check` is set."""
+        return self.namespace.run(
+            *self._inside("swanctl", *arguments, "--uri", f"unix://{self._run}/vici"), check=check, timeout=60
+        )
+
+    def initiate(self, check: bool = True) -> str:
+        return self.swanctl("--initiate", "--child", "net", "--timeout", "20", check=check)
+
+    def rekey_child(self, number: int) -> None:
+        self.swanctl("--rekey", "--child-id", str(number))
+
+    def rekey_ike(self) -> None:
+        self.swanctl("--rekey", "--ike", "gw")
+
+    def terminate_child(self, number: int) -> None:
+        self.swanctl("--terminate", "--child-id", str(number))
+
+    def terminate_ike(self) -> None:
+        self.swanctl("--terminate", "--ike", "gw")
+
+    def ike_sas(self) -> dict[int, str]:
+        """The state of each IKE SA by strongSwan's number of it."""
+        return {int(number): state for number, state in IKE_LINE.findall(self.swanctl("--list-sas"))}
+
+    def children(self) -> list[SwanChild]:
+        """The installed Child SAs, in the order of their numbers; those being deleted are left out."""
+        _, *sections = CHILD_START.split(self.swanctl("--list-sas"))
+        listed = [_child(section) for section in sections]
+        return sorted((sa for sa in listed if sa.state == "INSTALLED"), key=lambda sa: sa.number)
+
+    def log(self) -> str:
+        return (self._outside / "charon.log").read_text(errors="replace")
+
+    def collect(self) -> None:
+        """Keep the log and the configuration beside the capture."""
+        for name in ("charon.log", "swanctl.conf"):
+            if (self._outside / name).exists():
+                (self.logs / f"{self.local.name}.{name}").write_bytes((self._outside / name).read_bytes())
+
+    def _inside(self, *command: str) -> list[str | os.PathLike[str]]:
+        setting = f"STRONGSWAN_CONF={self._run}/strongswan.conf"
+        return ["env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", setting, "chroot", self.root, *command]
+
+
+def _lines(settings: Mapping[str, str]) -> str:
+    return "\n  ".join(f"{name} = {value}" for name, value in settings.items())
+
+
+def _child(section: str) -> SwanChild:
+    head = CHILD_LINE.match(section)
+    if head is None:
+        raise ValueError(f"not a Child SA of strongSwan: {section!r}")
+    octets = {direction: int(count) for direction, count in TRAFFIC_LINE.findall(section)}
+    return SwanChild(int(head[1]), head[3], head[2] or "", octets)
