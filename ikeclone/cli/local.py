@@ -1,0 +1,106 @@
+"""The commands that need no running daemon. What they run is imported only when they do."""
+
+from __future__ import annotations
+
+import json as jsonlib
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ikeclone.errors import ConfigError
+from ikeclone.options import DaemonOptions
+
+CONFIG = Path("/etc/ipsec.conf")
+SECRETS = Path("/etc/ipsec.secrets")
+
+
+class BackendName(StrEnum):
+    """The data planes to choose from."""
+
+    AUTO = "auto"
+    XFRM = "xfrm"
+    ESP = "esp"
+    MEMORY = "memory"
+
+
+class LogLevel(StrEnum):
+    """How much goes to the log."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+def daemon(
+    ctx: typer.Context,
+    config: Annotated[Path, typer.Option(metavar="FILE", help="Connections.")] = CONFIG,
+    secrets: Annotated[Path, typer.Option(metavar="FILE", help="Preshared keys.")] = SECRETS,
+    socket: Annotated[Path | None, typer.Option(metavar="PATH", help="The control socket to make.")] = None,
+    backend: Annotated[BackendName, typer.Option(help="The data plane.")] = BackendName.AUTO,
+    keylog: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Write the keys of every SA there, for packet dissectors."),
+    ] = None,
+    log_level: Annotated[LogLevel, typer.Option(help="How much to log.")] = LogLevel.INFO,
+) -> None:
+    """Run the daemon in the foreground, logging to standard error."""
+    from ikeclone.daemon import run
+
+    options = DaemonOptions(
+        config=config,
+        secrets=secrets,
+        socket=socket or ctx.obj,
+        backend=backend.value,
+        keylog=keylog,
+        log_level=log_level.value,
+    )
+    raise typer.Exit(run(options))
+
+
+def demo(
+    pcap: Annotated[Path | None, typer.Option(metavar="FILE", help="Capture the packets there.")] = None,
+    keep_logs: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Leave the logs of the daemons there.")
+    ] = None,
+) -> None:
+    """Two daemons in two network namespaces, one Child SA per CPU between them."""
+    from ikeclone.demo.run import main
+
+    raise typer.Exit(main(pcap=pcap, logs=keep_logs))
+
+
+def check(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="An ipsec.conf.")],
+    secrets: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Check too that every connection has its key there.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
+) -> None:
+    """Say what is wrong with a configuration, each mistake with its file and line."""
+    connections, errors = _checked(file, secrets)
+    if json:
+        mistakes = [{"file": error.file, "line": error.line, "reason": error.reason} for error in errors]
+        typer.echo(jsonlib.dumps({"connections": connections, "errors": mistakes}, indent=2))
+    else:
+        for error in errors:
+            typer.echo(str(error), err=True)
+        if not errors:
+            typer.echo(f"{file}: {len(connections)} connection(s), no mistakes")
+    if errors:
+        raise typer.Exit(1)
+
+
+def _checked(file: Path, secrets: Path | None) -> tuple[list[str], tuple[ConfigError, ...]]:
+    """The names of the connections, and the mistakes."""
+    from ikeclone.config import ConfigErrors, check_secrets, load, load_secrets
+
+    try:
+        config = load(file)
+        if secrets is not None:
+            check_secrets(config, load_secrets(secrets))
+    except ConfigErrors as several:
+        return [], several.errors
+    return [conn.name for conn in config.connections], ()

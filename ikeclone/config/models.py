@@ -1,0 +1,194 @@
+"""The keywords of ipsec.conf, each with its value's meaning: `config setup`, `conn`, and an end of a conn.
+
+A field is named as its keyword, with underscores for dashes; `left` and `right` prefix the fields of an end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from ipaddress import ip_network
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, PlainValidator, model_validator
+
+from ikeclone.backend import Mode
+from ikeclone.config import values
+from ikeclone.connection import Auto, Choice, End, Identity, Timing
+from ikeclone.crypto import registry
+from ikeclone.numbers import Esn, TransformType
+from ikeclone.selectors import IPAddress, TrafficSelector
+from ikeclone.wire.payloads import Proposal, Transform
+
+_DAY = 86400.0
+_TIMING = Timing()
+_AUTO = {
+    "ignore": Auto.IGNORE,
+    "add": Auto.ADD,
+    "ondemand": Auto.ONDEMAND,
+    "route": Auto.ONDEMAND,
+    "start": Auto.START,
+    "up": Auto.START,
+}
+_ESN = {"yes": (Esn.YES,), "no": (Esn.NO,), "either": (Esn.YES, Esn.NO)}
+
+YesNo = Annotated[bool, PlainValidator(values.yes_no)]
+Lifetime = Annotated[float, PlainValidator(values.duration(_DAY))]
+Networks = Annotated[tuple[TrafficSelector, ...], PlainValidator(values.subnets)]
+
+
+def _only(*words: str) -> Callable[[str], str]:
+    """A keyword of Libreswan's that has one meaning here."""
+    return values.one_of({word: word for word in words})
+
+
+def _dashed(name: str) -> str:
+    return name.replace("_", "-")
+
+
+class Keyworded(BaseModel):
+    """A set of keywords; every value comes as text."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=_dashed)
+
+
+class Setup(Keyworded):
+    """`config setup`. `listen` empty is every address; `uniqueids` lets a peer's new IKE SA replace its old one."""
+
+    listen: Annotated[tuple[IPAddress, ...], PlainValidator(values.addresses)] = ()
+    uniqueids: YesNo = True
+
+
+class EndKeywords(Keyworded):
+    """What left* or right* say. `host` is the keyword `left` or `right` itself; None is %any."""
+
+    host: Annotated[IPAddress | None, PlainValidator(values.host)]
+    id: Annotated[Identity | None, PlainValidator(values.identity)] = None
+    subnet: Networks = ()
+    subnets: Networks = ()
+    protoport: Annotated[tuple[int, int | None] | None, PlainValidator(values.protoport)] = None
+    sourceip: Annotated[IPAddress | None, PlainValidator(values.address)] = None
+
+    @model_validator(mode="after")
+    def _check(self) -> EndKeywords:
+        if self.subnet and self.subnets:
+            raise ValueError("subnet and subnets exclude each other")
+        if self.protoport and self.host is None and not self.networks:
+            raise ValueError("protoport needs a subnet where the address is %any")
+        self.selectors()
+        return self
+
+    @property
+    def networks(self) -> tuple[TrafficSelector, ...]:
+        """What the subnets say, before protoport."""
+        return self.subnet or self.subnets
+
+    def selectors(self) -> tuple[TrafficSelector, ...]:
+        """What traffic this end has in the tunnel; empty is the host itself."""
+        if self.protoport is None:
+            return self.networks
+        itself = () if self.host is None else (TrafficSelector.of(ip_network(self.host)),)
+        return tuple(values.with_protoport(net, *self.protoport) for net in self.networks or itself)
+
+    def versions(self) -> frozenset[int]:
+        """The versions of IP in the tunnel; empty when only the peer knows."""
+        addresses = tuple(selector.first for selector in self.networks) or (self.host,)
+        return frozenset(address.version for address in addresses if address)
+
+    def end(self) -> End:
+        """This end as the state machine takes it; its address is its identity when it has no other."""
+        identity = self.id or (Identity.of_address(self.host) if self.host else None)
+        return End(self.host, identity, self.selectors(), self.sourceip)
+
+
+class ConnKeywords(Keyworded):
+    """`conn NAME`. Times are seconds; `clones` is as in `ikeclone.connection.Connection`."""
+
+    left: EndKeywords
+    right: EndKeywords
+    authby: Annotated[str, PlainValidator(_only("secret"))]
+    auto: Annotated[Auto, PlainValidator(values.one_of(_AUTO))] = Auto.IGNORE
+    clones: Annotated[int | None, PlainValidator(values.clones)] = 0
+    type: Annotated[Mode, PlainValidator(values.one_of({mode.value: mode for mode in Mode}))] = Mode.TUNNEL
+    ike: Annotated[tuple[Proposal, ...], PlainValidator(registry.parse_ike)] = registry.DEFAULT_IKE
+    esp: Annotated[tuple[Proposal, ...], PlainValidator(registry.parse_esp)] = registry.DEFAULT_ESP
+    esn: Annotated[tuple[Esn, ...], PlainValidator(values.one_of(_ESN))] = ()
+    pfs: YesNo = True
+    encapsulation: Annotated[
+        Choice, PlainValidator(values.one_of({choice.value: choice for choice in Choice}))
+    ] = Choice.AUTO
+    fragmentation: Annotated[bool, PlainValidator(values.yes_no_force)] = True
+    replay_window: Annotated[int, PlainValidator(values.integer(0, 4096))] = 128
+    rekey: YesNo = True
+    ikelifetime: Lifetime = _TIMING.ike_lifetime
+    ipsec_lifetime: Lifetime = _TIMING.child_lifetime
+    rekeymargin: Lifetime = _TIMING.margin
+    rekeyfuzz: Annotated[float, PlainValidator(values.percent)] = _TIMING.fuzz
+    retransmit_interval: Annotated[float, PlainValidator(values.duration(60, unit="ms"))] = (
+        _TIMING.retransmit_first
+    )
+    retransmit_timeout: Annotated[float, PlainValidator(values.duration(3600))] = _TIMING.retransmit_timeout
+    dpddelay: Annotated[float, PlainValidator(values.duration(_DAY, zero=True))] = _TIMING.dpd_delay
+    nat_keepalive: YesNo = True
+
+    # What Libreswan's files say for IKEv1, or say of IKEv2 what goes without saying here.
+    dpdtimeout: Annotated[float, PlainValidator(values.duration(_DAY, zero=True))] = 0.0
+    dpdaction: Annotated[str, PlainValidator(_only("hold", "clear", "restart"))] = "hold"
+    keyexchange: Annotated[str, PlainValidator(_only("ikev2"))] = "ikev2"
+    ikev2: Annotated[str, PlainValidator(_only("yes", "insist"))] = "yes"
+
+    @model_validator(mode="after")
+    def _check_ends(self) -> ConnKeywords:
+        hosts = (self.left.host, self.right.host)
+        if hosts == (None, None):
+            raise ValueError("left and right are both %any: one must be an address of this host")
+        if len({host.version for host in hosts if host}) > 1:
+            raise ValueError("left and right are addresses of different versions of IP")
+        versions = self.left.versions(), self.right.versions()
+        if all(versions) and not versions[0] & versions[1]:
+            raise ValueError("leftsubnet and rightsubnet have no version of IP in common")
+        if self.type is Mode.TRANSPORT and (self.left.networks or self.right.networks):
+            raise ValueError(
+                "type=transport is for the hosts themselves: leave out leftsubnet and rightsubnet"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_times(self) -> ConnKeywords:
+        most = self.rekeymargin * (1 + self.rekeyfuzz)
+        for name, lifetime in (("ikelifetime", self.ikelifetime), ("salifetime", self.ipsec_lifetime)):
+            if self.rekey and most >= lifetime:
+                raise ValueError(
+                    f"rekeymargin and rekeyfuzz take up to {most:g} of the {lifetime:g} seconds of {name}: "
+                    f"make it longer or rekeymargin shorter"
+                )
+        return self
+
+    def timing(self) -> Timing:
+        """The times as the state machine takes them."""
+        return Timing(
+            ike_lifetime=self.ikelifetime,
+            child_lifetime=self.ipsec_lifetime,
+            margin=self.rekeymargin,
+            fuzz=self.rekeyfuzz,
+            retransmit_first=self.retransmit_interval,
+            retransmit_timeout=self.retransmit_timeout,
+            dpd_delay=self.dpddelay,
+            keepalive=_TIMING.keepalive if self.nat_keepalive else 0.0,
+        )
+
+    def esp_proposals(self) -> tuple[Proposal, ...]:
+        """The proposals of esp= with the sequence numbers of esn=, or either kind where neither says which.
+
+        Without a replay window there are none of 64 bits, since nothing would keep track of the upper half.
+        """
+        named = any(Transform(TransformType.ESN, Esn.YES) in proposal.transforms for proposal in self.esp)
+        kinds = self.esn or (() if named else _ESN["either"])
+        if not self.replay_window:
+            kinds = _ESN["no"]
+        return tuple(_with_esn(proposal, kinds) if kinds else proposal for proposal in self.esp)
+
+
+def _with_esn(proposal: Proposal, kinds: tuple[Esn, ...]) -> Proposal:
+    others = tuple(transform for transform in proposal.transforms if transform.type != TransformType.ESN)
+    return replace(proposal, transforms=(*others, *(Transform(TransformType.ESN, kind) for kind in kinds)))

@@ -1,0 +1,182 @@
+"""Values of keywords, from text to what they mean. Every ValueError here says what would be right."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from ipaddress import ip_address, ip_network
+from typing import TypeVar
+
+from ikeclone.connection import Identity
+from ikeclone.selectors import IPAddress, TrafficSelector
+
+T = TypeVar("T")
+
+_UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+_DURATION = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,9})?)(us|ms|s|m|h|d|w)?")
+_PERCENT = re.compile(r"([0-9]{1,4})%")
+_NUMBER = re.compile(r"[0-9]{1,10}")
+_PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17, "gre": 47, "esp": 50, "ah": 51, "icmpv6": 58, "sctp": 132}
+
+MAX_CLONES = 1024
+
+
+def one_of(values: Mapping[str, T]) -> Callable[[str], T]:
+    """A keyword with a fixed set of words."""
+
+    def parse(text: str) -> T:
+        if text.lower() not in values:
+            raise ValueError(f"must be one of {', '.join(values)}")
+        return values[text.lower()]
+
+    return parse
+
+
+_YES_NO = {
+    "yes": True,
+    "no": False,
+    "true": True,
+    "false": False,
+    "on": True,
+    "off": False,
+    "1": True,
+    "0": False,
+}
+
+yes_no = one_of(_YES_NO)
+yes_no_force = one_of({**_YES_NO, "force": True})
+
+
+def integer(least: int, most: int) -> Callable[[str], int]:
+    """A whole number within limits."""
+
+    def parse(text: str) -> int:
+        if not _NUMBER.fullmatch(text) or not least <= int(text) <= most:
+            raise ValueError(f"must be a number from {least} to {most}")
+        return int(text)
+
+    return parse
+
+
+def duration(most: float, *, unit: str = "s", zero: bool = False) -> Callable[[str], float]:
+    """A time in seconds, at most `most`; `unit` is that of a bare number, `zero` whether 0 is a value."""
+
+    def parse(text: str) -> float:
+        if not (match := _DURATION.fullmatch(text)):
+            raise ValueError("must be a time such as 30s, 500ms, 9m, 8h or 1d")
+        seconds = float(match[1]) * _UNITS[match[2] or unit]
+        if seconds > most or not (seconds or zero):
+            raise ValueError(f"must be {'from 0' if zero else 'above 0'} to {most:g} seconds")
+        return seconds
+
+    return parse
+
+
+def percent(text: str) -> float:
+    """A share such as 100%, as a factor."""
+    if not (match := _PERCENT.fullmatch(text)):
+        raise ValueError("must be a percentage such as 100%")
+    return int(match[1]) / 100
+
+
+def clones(text: str) -> int | None:
+    """Clones beside the fallback: `no` is 0, `yes` is None: as many as there are CPUs."""
+    words = {"no": 0, "yes": None}
+    if text.lower() in words:
+        return words[text.lower()]
+    if not _NUMBER.fullmatch(text) or int(text) > MAX_CLONES:
+        raise ValueError(f"must be no, yes (one per CPU) or a number from 1 to {MAX_CLONES}")
+    return int(text)
+
+
+def host(text: str) -> IPAddress | None:
+    """The address of an end; None is %any."""
+    if text.lower() == "%any":
+        return None
+    if text.startswith("%"):
+        raise ValueError("must be an IP address or %any")
+    return address(text)
+
+
+def address(text: str) -> IPAddress:
+    """An IPv4 or IPv6 address."""
+    try:
+        parsed = ip_address(text)
+    except ValueError:
+        raise ValueError("must be an IP address; names are not looked up") from None
+    if "%" in text:
+        raise ValueError("must be an IP address without an interface")
+    return parsed
+
+
+def addresses(text: str) -> tuple[IPAddress, ...]:
+    """Addresses separated by blanks or commas."""
+    return tuple(address(word) for word in _words(text))
+
+
+def identity(text: str) -> Identity:
+    """An identity as `Identity.parse` takes it."""
+    try:
+        parsed = Identity.parse(text)
+    except ValueError:
+        parsed = None
+    if parsed is None or not parsed.data:
+        raise ValueError("must be an IP address, @host.name, user@host.name or @#hex")
+    return parsed
+
+
+def subnets(text: str) -> tuple[TrafficSelector, ...]:
+    """Selectors NET[/LENGTH[/PROTOCOL[/PORT]]] separated by blanks or commas."""
+    return tuple(_subnet(word) for word in _words(text))
+
+
+def protoport(text: str) -> tuple[int, int | None]:
+    """PROTOCOL[/PORT]; the port is None for any."""
+    name, _, port = text.partition("/")
+    number = _protocol(name), _port(port)
+    if number[1] is not None and not number[0]:
+        raise ValueError(f"'{text}' has a port without a protocol")
+    return number
+
+
+def with_protoport(selector: TrafficSelector, protocol: int, port: int | None) -> TrafficSelector:
+    """The selector for one protocol and port only."""
+    if selector.protocol or (selector.first_port, selector.last_port) != (0, 65535):
+        raise ValueError("a subnet with a protocol and a protoport exclude each other")
+    first, last = (0, 65535) if port is None else (port, port)
+    return replace(selector, protocol=protocol, first_port=first, last_port=last)
+
+
+def _words(text: str) -> list[str]:
+    words = text.replace(",", " ").split()
+    if not words:
+        raise ValueError("must not be empty")
+    return words
+
+
+def _subnet(text: str) -> TrafficSelector:
+    words = text.split("/", 2)
+    try:
+        selector = TrafficSelector.of(ip_network("/".join(words[:2])))
+    except ValueError as error:
+        raise ValueError(f"'{text}' is not a network such as 192.0.2.0/24 ({error})") from None
+    return with_protoport(selector, *protoport(words[2])) if len(words) == 3 else selector
+
+
+def _protocol(text: str) -> int:
+    if text.lower() == "%any":
+        return 0
+    if _NUMBER.fullmatch(text) and int(text) <= 255:
+        return int(text)
+    if text.lower() not in _PROTOCOLS:
+        raise ValueError(f"'{text}' is not a protocol: a number up to 255, %any, {', '.join(_PROTOCOLS)}")
+    return _PROTOCOLS[text.lower()]
+
+
+def _port(text: str) -> int | None:
+    if text.lower() in ("", "0", "%any"):
+        return None
+    if not _NUMBER.fullmatch(text) or int(text) > 65535:
+        raise ValueError(f"'{text}' is not a port: a number up to 65535 or %any")
+    return int(text)
