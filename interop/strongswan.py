@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ikeclone.demo.namespaces import Namespace
-from interop.waiting import wait_until
+from ikeclone.demo.waiting import wait_until
 
 PLUGINS = (
     "random nonce openssl pem pkcs1 x509 pubkey kdf hmac gcm aes sha2 ctr "
@@ -103,7 +103,8 @@ class StrongSwan:
         options: Mapping[str, str] | None = None,
     ) -> None:
         """Start charon and load the connection `gw` with its child `net`; the mappings add settings."""
-        self._outside.mkdir()
+        self._outside.mkdir(exist_ok=True)
+        (self._outside / "vici").unlink(missing_ok=True)
         networks = {"local_ts": self.local.net, "remote_ts": self.remote.net}
         settings = SWANCTL_CONF.format(
             local=self.local,
@@ -140,6 +141,11 @@ class StrongSwan:
 
     def terminate_ike(self) -> None:
         self.swanctl("--terminate", "--ike", "gw")
+
+    def kill(self) -> None:
+        """End it without a word to the peer; it can be started again."""
+        self.process.kill()
+        self.process.wait()
 
     def ike_sas(self) -> dict[int, str]:
         """The state of each IKE SA by strongSwan's number of it."""

@@ -1,0 +1,55 @@
+"""Wireshark's opinion of a capture: decrypted with the daemon's keys, dissected without complaint."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+COMPLAINTS = "_ws.malformed || _ws.expert.severity == error"
+
+
+class UnsoundError(AssertionError):
+    """tshark found fault with a capture, or could not look into it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How many packets a sound capture has: all, IKE, decrypted IKE, ESP, decrypted ESP with pings."""
+
+    packets: int
+    ike: int
+    ike_decrypted: int
+    esp: int
+    esp_decrypted: int
+
+
+def judge(capture: Path, keys: Path) -> Verdict:
+    """Dissect a capture with the key files in the directory `keys`.
+
+    Raises UnsoundError when a packet is malformed or gets an expert error, or the capture is empty.
+    """
+    complaints = _tshark(capture, keys, COMPLAINTS, "-V")
+    if complaints:
+        raise UnsoundError(f"tshark on {capture}:\n{complaints}")
+    filters = ("frame", "isakmp", "isakmp.enc.decrypted", "esp", "esp && icmp")
+    counts = [len(_tshark(capture, keys, wanted).splitlines()) for wanted in filters]
+    if not counts[0]:
+        raise UnsoundError(f"{capture} is empty")
+    return Verdict(*counts)
+
+
+def _tshark(capture: Path, keys: Path, wanted: str, *options: str) -> str:
+    """The packets that a display filter lets through, as tshark prints them."""
+    preferences = ("esp.enable_encryption_decode:TRUE", "esp.enable_authentication_check:TRUE")
+    settings = [word for preference in preferences for word in ("-o", preference)]
+    return subprocess.run(
+        ["tshark", "-n", "-r", capture, *settings, "-Y", wanted, *options],
+        env={**os.environ, "WIRESHARK_CONFIG_DIR": str(keys)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        check=True,
+        timeout=60,
+    ).stdout

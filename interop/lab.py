@@ -1,0 +1,166 @@
+"""The two networks of a scenario: west with ikeclone, east with strongSwan, a cable between them."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import subprocess
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import TracebackType
+
+from ikeclone.demo.capture import Capture
+from ikeclone.demo.daemons import DaemonProcess
+from ikeclone.demo.namespaces import Namespace
+from ikeclone.demo.pings import RunningPing, ping
+from ikeclone.demo.waiting import wait_until
+from interop.judge import Verdict, judge
+from interop.strongswan import SECRET, End, StrongSwan
+
+CLONE_NEWNS = 0x20000
+WEST = End("west", "192.1.2.45", "192.0.1.254", "192.0.1.0/24")
+EAST = End("east", "192.1.2.23", "192.0.2.254", "192.0.2.0/24")
+IPSEC_CONF = {
+    "left": WEST.address,
+    "leftid": "@west",
+    "leftsubnet": WEST.net,
+    "right": EAST.address,
+    "rightid": "@east",
+    "rightsubnet": EAST.net,
+    "authby": "secret",
+    "auto": "add",
+}
+
+
+def private_mounts(root: Path) -> None:
+    """Give this process mounts of its own, and the Debian root what a running system has; it ends with us.
+
+    Raises OSError or CalledProcessError without the right to do so.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(CLONE_NEWNS) != 0:
+        raise OSError(ctypes.get_errno(), "no mounts of our own: root is needed")
+    _mount("--make-rprivate", "/")
+    for shared in ("proc", "sys", "dev"):
+        _mount("--rbind", f"/{shared}", root / shared)
+
+
+class Lab:
+    """Both networks, connected, with strongSwan and ikeclone ready to be started. A context manager.
+
+    All files of the scenario, logs and capture and keys included, are in `logs`.
+    """
+
+    def __init__(self, root: Path, logs: Path) -> None:
+        self._root, self.logs = root, logs
+        self._stack = ExitStack()
+        self._daemon: DaemonProcess | None = None
+
+    def __enter__(self) -> Lab:
+        sockets = self._stack.enter_context(TemporaryDirectory(prefix="ikeclone-"))
+        self._socket = Path(sockets) / "control.sock"
+        for name in ("run", "tmp"):
+            _mount("-t", "tmpfs", name, self._root / name)
+            self._stack.callback(_umount, self._root / name)
+        self.west = self._stack.enter_context(Namespace(WEST.name))
+        self.east = self._stack.enter_context(Namespace(EAST.name))
+        self.west.connect(self.east, "eth1", f"{WEST.address}/24", f"{EAST.address}/24")
+        for namespace, its in ((self.west, WEST), (self.east, EAST)):
+            namespace.ip(f"address add {its.inner}/32 dev lo")
+            namespace.sysctl("net.ipv4.conf.all.rp_filter", 0)
+        self.strongswan = StrongSwan(self.east, self._root, EAST, WEST, self.logs)
+        self._capture = Capture(self.west, "eth1", self.logs / "cable.pcap")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._daemon:
+            self._daemon.stop()
+        self._capture.close()
+        self.strongswan.collect()
+        self._stack.close()
+
+    @property
+    def ikeclone(self) -> DaemonProcess:
+        """Our daemon; only after `start_ikeclone`."""
+        if self._daemon is None:
+            raise RuntimeError("the scenario has not started ikeclone")
+        return self._daemon
+
+    def start_ikeclone(self, settings: Mapping[str, str] | None = None, secret: str = SECRET) -> None:
+        """Start our daemon, anew if it runs, with the connection `gw` and more `settings` in ipsec.conf."""
+        if self._daemon:
+            self._daemon.stop()
+        lines = [f"    {key}={value}" for key, value in (IPSEC_CONF | dict(settings or {})).items()]
+        conf = "\n".join(["conn gw", *lines, ""])
+        self._daemon = DaemonProcess(
+            self.west, self.logs, conf, f'@west @east : PSK "{secret}"\n', self._socket
+        )
+        self._daemon.start(keylog=True)
+
+    def up(self) -> str:
+        """Have ikeclone bring the connection up; raises CalledProcessError if that fails."""
+        return self.ikeclone.command("up", "gw")
+
+    def fail_to_come_up(self) -> str:
+        """What `ikeclone up` says when it fails; raises AssertionError when it does not."""
+        try:
+            self.up()
+        except subprocess.CalledProcessError as error:
+            return str(error.output)
+        raise AssertionError("ikeclone up: succeeded")
+
+    def expect_nothing(self) -> None:
+        """Wait until neither side has an SA; raises TimeoutError."""
+        self.wait(lambda: not self.ikeclone.status().ike_sas, "ikeclone without an IKE SA")
+        self.wait(lambda: not self.ikeclone.traffic(), "ikeclone without a Child SA")
+        self.wait(lambda: not self.strongswan.ike_sas(), "strongSwan without an IKE SA")
+
+    def ping(self, count: int = 2, cpu: int | None = None, patience: int = 5) -> int:
+        """Ping east's network from west's, from one CPU if named; returns how many replies came."""
+        pinned = () if cpu is None else (cpu,)
+        return len(ping(self.west, WEST.inner, EAST.inner, count, pinned, patience))
+
+    def ping_back(self, count: int = 2) -> int:
+        """Ping west's network from east's; returns how many replies came."""
+        return len(ping(self.east, EAST.inner, WEST.inner, count))
+
+    def pinging(self) -> RunningPing:
+        """A ping from west to east that goes on meanwhile."""
+        return RunningPing(self.west, WEST.inner, EAST.inner)
+
+    def wait(self, condition: Callable[[], object], what: str, seconds: float = 10.0) -> float:
+        """Wait until the condition holds, return how long it took; raises TimeoutError about `what`."""
+        return wait_until(condition, seconds, what)
+
+    def judge(self) -> Verdict:
+        """Let tshark look at what went over the cable so far; raises UnsoundError."""
+        return judge(self._capture.file, self.ikeclone.keys)
+
+
+def expect(what: str, found: object, wanted: object) -> None:
+    """Raise AssertionError unless both are equal."""
+    if found != wanted:
+        raise AssertionError(f"{what}: {found!r}, not {wanted!r}")
+
+
+def expect_in(what: str, found: str, wanted: str) -> None:
+    """Raise AssertionError unless the text `wanted` occurs."""
+    if wanted not in found:
+        raise AssertionError(f"{what}: no {wanted!r} in:\n{found}")
+
+
+def cpus() -> list[int]:
+    """The CPUs that this process may use."""
+    return sorted(os.sched_getaffinity(0))
+
+
+def _mount(*arguments: str | Path) -> None:
+    subprocess.run(["mount", *arguments], check=True)
+
+
+def _umount(point: Path) -> None:
+    subprocess.run(["umount", "--lazy", point], check=True)
