@@ -1,7 +1,7 @@
 """The numbers of the IANA registry "Internet Key Exchange Version 2 (IKEv2) Parameters", as open enums.
 
-A number that has no name here is no error: it becomes a pseudo member called UNKNOWN_n, made anew at each use,
-so that a peer who sends many of them fills no table of ours.
+A number that has no name here is no error: it becomes a pseudo member called UNKNOWN_n, made anew at each
+use, so that a peer who sends many of them fills no table of ours.
 """
 
 from __future__ import annotations

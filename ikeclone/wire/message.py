@@ -24,7 +24,7 @@ P = TypeVar("P", bound=Payload)
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """The IKE header. `initiator` (flag I): sent by the original initiator of the IKE SA; `response`: flag R."""
+    """The IKE header. `initiator` (flag I): from the original initiator of the IKE SA; `response`: flag R."""
 
     initiator_spi: bytes
     responder_spi: bytes

@@ -1,0 +1,1 @@
+"""Algorithms of IKE and ESP: pure functions of their arguments, randomness included."""

@@ -1,0 +1,74 @@
+"""The supported algorithms: their sizes in octets and the hash functions behind them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ikeclone.numbers import Encr, Integ, Prf
+
+
+@dataclass(frozen=True, slots=True)
+class CipherShape:
+    """What a cipher looks like on the wire. `icv` 0 means that it needs an integrity transform beside it.
+
+    The salt ends the key material (RFC 5282 section 7.1); `key_bits` are the key lengths to be negotiated
+    with an attribute, empty if there is only one, of `fixed_bits`.
+    """
+
+    salt: int = 0
+    iv: int = 0
+    icv: int = 0
+    block: int = 1
+    key_bits: tuple[int, ...] = (128, 192, 256)
+    fixed_bits: int = 0
+
+
+CIPHERS = {
+    Encr.NULL: CipherShape(key_bits=()),  # RFC 2410, ESP only
+    Encr.AES_CBC: CipherShape(iv=16, block=16),  # RFC 3602
+    Encr.AES_CTR: CipherShape(salt=4, iv=8),  # RFC 3686, RFC 5930
+    Encr.AES_GCM_8: CipherShape(salt=4, iv=8, icv=8),  # RFC 4106, RFC 5282
+    Encr.AES_GCM_12: CipherShape(salt=4, iv=8, icv=12),
+    Encr.AES_GCM_16: CipherShape(salt=4, iv=8, icv=16),
+    Encr.CHACHA20_POLY1305: CipherShape(salt=4, iv=8, icv=16, key_bits=(), fixed_bits=256),  # RFC 7634
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Hmac:
+    """HMAC with one hash function (its name for hashlib), the key and the ICV's size."""
+
+    hash: str
+    key: int
+    icv: int
+
+
+# RFC 4868 section 2.6 and RFC 2404: the key is as long as the hash.
+INTEGRITIES = {
+    Integ.HMAC_SHA1_96: Hmac("sha1", 20, 12),
+    Integ.HMAC_SHA2_256_128: Hmac("sha256", 32, 16),
+    Integ.HMAC_SHA2_384_192: Hmac("sha384", 48, 24),
+    Integ.HMAC_SHA2_512_256: Hmac("sha512", 64, 32),
+}
+# RFC 7296 section 2.13: the preferred key length of a PRF is its output's.
+PRFS = {
+    Prf.HMAC_SHA1: Hmac("sha1", 20, 20),
+    Prf.HMAC_SHA2_256: Hmac("sha256", 32, 32),
+    Prf.HMAC_SHA2_384: Hmac("sha384", 48, 48),
+    Prf.HMAC_SHA2_512: Hmac("sha512", 64, 64),
+}
+
+
+def is_aead(encryption: Encr) -> bool:
+    """Whether the cipher brings its own integrity protection."""
+    return CIPHERS[encryption].icv > 0
+
+
+def key_sizes(encryption: Encr, key_bits: int) -> int:
+    """Octets of key material that the cipher takes, its salt included."""
+    return key_bits // 8 + CIPHERS[encryption].salt
+
+
+def integrity_key_size(integrity: Integ) -> int:
+    """Octets of key material that the integrity transform takes; 0 for NONE."""
+    return 0 if integrity == Integ.NONE else INTEGRITIES[integrity].key

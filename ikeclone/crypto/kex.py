@@ -1,0 +1,104 @@
+"""Key exchange methods: RFC 3526 (MODP), RFC 5903 (ECP) and RFC 8031 (Curve25519, Curve448)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.x448 import X448PrivateKey, X448PublicKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+
+from ikeclone.crypto.modp import ModpKey
+from ikeclone.errors import InvalidSyntax
+from ikeclone.numbers import KeMethod
+
+Random = Callable[[int], bytes]
+Exchange = Callable[[bytes], bytes]
+
+_UNCOMPRESSED = b"\x04"
+_MODP_BITS = {
+    KeMethod.MODP_2048: 2048,
+    KeMethod.MODP_3072: 3072,
+    KeMethod.MODP_4096: 4096,
+    KeMethod.MODP_6144: 6144,
+    KeMethod.MODP_8192: 8192,
+}
+_CURVES: dict[KeMethod, ec.EllipticCurve] = {
+    KeMethod.ECP_256: ec.SECP256R1(),
+    KeMethod.ECP_384: ec.SECP384R1(),
+    KeMethod.ECP_521: ec.SECP521R1(),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPair:
+    """A key pair for one exchange; `public` is what a KE payload carries."""
+
+    method: KeMethod
+    public: bytes
+    _exchange: Exchange = field(repr=False, compare=False)
+
+    def shared(self, peer: bytes) -> bytes:
+        """The shared secret g^ir with the peer's public value.
+
+        Raises InvalidSyntax if that is off the curve, out of range, or of small order (RFC 6989, RFC 7748
+        section 6).
+        """
+        try:
+            return self._exchange(peer)
+        except ValueError as error:
+            raise InvalidSyntax(f"not a public value of {self.method.name}") from error
+
+
+def supported(method: KeMethod) -> bool:
+    """Whether `generate` knows the method."""
+    return method in _GENERATORS
+
+
+def generate(method: KeMethod, random: Random) -> KeyPair:
+    """A fresh key pair of a supported method; `random` gives that many random octets."""
+    return KeyPair(method, *_GENERATORS[method](random))
+
+
+def _curve25519(random: Random) -> tuple[bytes, Exchange]:
+    private = X25519PrivateKey.from_private_bytes(random(32))
+    return private.public_key().public_bytes_raw(), lambda peer: private.exchange(
+        X25519PublicKey.from_public_bytes(peer)
+    )
+
+
+def _curve448(random: Random) -> tuple[bytes, Exchange]:
+    private = X448PrivateKey.from_private_bytes(random(56))
+    return private.public_key().public_bytes_raw(), lambda peer: private.exchange(
+        X448PublicKey.from_public_bytes(peer)
+    )
+
+
+def _ecp(curve: ec.EllipticCurve, random: Random) -> tuple[bytes, Exchange]:
+    """RFC 5903 section 7: public values are x and y, the shared secret is x alone."""
+    size = (curve.key_size + 7) // 8
+    # 64 bits more than the group order leave no bias to speak of (FIPS 186-5 appendix A.2.1).
+    number = int.from_bytes(random(size + 8)) % (curve.group_order - 1) + 1
+    private = ec.derive_private_key(number, curve)
+    numbers = private.public_key().public_numbers()
+
+    def exchange(peer: bytes) -> bytes:
+        point = ec.EllipticCurvePublicKey.from_encoded_point(curve, _UNCOMPRESSED + peer)
+        return private.exchange(ec.ECDH(), point)
+
+    return numbers.x.to_bytes(size) + numbers.y.to_bytes(size), exchange
+
+
+def _modp(bits: int, random: Random) -> tuple[bytes, Exchange]:
+    key = ModpKey.generate(bits, random)
+    return key.public(), key.shared
+
+
+_GENERATORS: dict[KeMethod, Callable[[Random], tuple[bytes, Exchange]]] = {
+    KeMethod.CURVE25519: _curve25519,
+    KeMethod.CURVE448: _curve448,
+    **{method: partial(_ecp, curve) for method, curve in _CURVES.items()},
+    **{method: partial(_modp, bits) for method, bits in _MODP_BITS.items()},
+}

@@ -1,0 +1,27 @@
+"""Pseudorandom functions and prf+ (RFC 7296 sections 2.10 and 2.13)."""
+
+from __future__ import annotations
+
+import hmac
+
+from ikeclone.crypto.algorithms import PRFS
+from ikeclone.numbers import Prf
+
+
+def prf(function: Prf, key: bytes, data: bytes) -> bytes:
+    """`prf_size` pseudorandom octets of a key of any length."""
+    return hmac.digest(key, data, PRFS[function].hash)
+
+
+def prf_size(function: Prf) -> int:
+    """Octets of the output, which is the preferred key length too."""
+    return PRFS[function].icv
+
+
+def prf_plus(function: Prf, key: bytes, seed: bytes, length: int) -> bytes:
+    """`length` pseudorandom octets, at most 255 times the PRF's output; raises ValueError beyond that."""
+    stream, block = bytearray(), b""
+    for counter in range(1, -(-length // prf_size(function)) + 1):
+        block = prf(function, key, block + seed + bytes([counter]))
+        stream += block
+    return bytes(stream[:length])
