@@ -1,0 +1,82 @@
+"""`ikeclone demo`: the steps in order, and the way out of each."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from ikeclone.demo.daemons import failure
+from ikeclone.demo.report import DoesNotHoldError, Steps
+from ikeclone.demo.steps import ALL
+from ikeclone.demo.tunnel import tunnel
+from ikeclone.errors import ControlError
+
+UNSHARE = ("unshare", "--user", "--map-root-user", "--net")
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+FAILURES = (DoesNotHoldError, ControlError, RuntimeError, OSError, subprocess.SubprocessError)
+
+
+def main(*, pcap: Path | None = None, logs: Path | None = None) -> int:
+    """Run the demonstration and print its table.
+
+    `pcap` is a file for a capture, `logs` a directory to leave the daemons' files in. Returns the exit code:
+    0 if every step held, 1 if not, 128 and the number of the signal that ended it.
+    """
+    if os.geteuid() != 0:
+        _enter_user_namespace()
+        return 1
+    for number in ENDING:
+        signal.signal(number, _leave)
+    console, steps = Console(), Steps()
+    try:
+        held = _run(steps, console, pcap, logs)
+    except SystemExit as end:
+        console.print("interrupted: everything is taken down")
+        return int(end.code or 0)
+    finally:
+        console.print(steps.table())
+    console.print(f"{'every step held' if held else 'failed'}, {steps.seconds:.1f} s")
+    return 0 if held else 1
+
+
+def _run(steps: Steps, console: Console, pcap: Path | None, logs: Path | None) -> bool:
+    """Whether every step held."""
+    with tunnel(pcap, logs) as pair:
+        try:
+            for title, act in ALL:
+                console.print(f"{title} …", style="dim", highlight=False)
+                with steps.step(title) as step:
+                    act(pair, step)
+        except FAILURES as error:
+            console.print(f"[red]{title}:[/] ", failure(error), markup=False)
+            for daemon in (pair.west, pair.east):
+                console.print(
+                    f"{daemon.namespace.name}'s log:\n{daemon.last_words()}", markup=False, highlight=False
+                )
+            return False
+        finally:
+            # What is taken down now is taken down to the end.
+            for number in ENDING:
+                signal.signal(number, signal.SIG_IGN)
+    return True
+
+
+def _leave(number: int, _frame: object) -> None:
+    raise SystemExit(128 + number)
+
+
+def _enter_user_namespace() -> None:
+    """Start over in a user namespace, where this user is root; returns only where users may not have one."""
+    console = Console(stderr=True)
+    if subprocess.run([*UNSHARE, "true"], stderr=subprocess.DEVNULL, check=False).returncode:
+        console.print(
+            "ikeclone demo: skipped, for it needs root, or a system where users have user namespaces"
+        )
+        return
+    console.print("not root: all of it runs in a user namespace")
+    os.execvp(UNSHARE[0], [*UNSHARE, *sys.orig_argv])  # noqa: S606  there is no shell in it
