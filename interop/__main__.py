@@ -6,7 +6,6 @@ import argparse
 import os
 import pkgutil
 import shutil
-import subprocess
 import sys
 import time
 import traceback
@@ -18,9 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from interop import scenarios
-from interop.lab import Lab, private_mounts
-
-BUILD = Path(__file__).with_name("build")
+from interop.lab import Lab, debian_root, private_mounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +32,7 @@ class Outcome:
 def main() -> int:
     known = sorted(module.name for module in pkgutil.iter_modules(scenarios.__path__))
     parser = argparse.ArgumentParser(prog="python -m interop", description="Scenarios with strongSwan.")
-    parser.add_argument(
-        "names", nargs="*", metavar="NAME", help=f"one of: {', '.join(known)}; all by default"
-    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of: {', '.join(known)}; all by default")
     parser.add_argument("--out", type=Path, default=Path("build/interop"), help="for logs and captures")
     arguments = parser.parse_args()
     if unknown := set(arguments.names) - set(known):
@@ -55,12 +50,6 @@ def main() -> int:
     return 1 if failed else 0
 
 
-def debian_root() -> Path:
-    """The root with strongSwan, made now if it is not there; raises CalledProcessError if that fails."""
-    made = subprocess.run([BUILD], stdout=subprocess.PIPE, text=True, check=True)
-    return Path(made.stdout.strip())
-
-
 def run(name: str, root: Path, logs: Path, console: Console) -> Outcome:
     """Run one scenario in a lab of its own, and let tshark judge what went over the cable."""
     shutil.rmtree(logs, ignore_errors=True)
@@ -76,9 +65,7 @@ def run(name: str, root: Path, logs: Path, console: Console) -> Outcome:
         reason = f"{type(error).__name__}: {error}"
         (logs / "failure.txt").write_text(traceback.format_exc())
     outcome = Outcome(name, reason, time.monotonic() - begin)
-    console.print(
-        f"{name}: {'failed: ' + reason if reason else 'passed'} ({outcome.seconds:.1f} s)", markup=False
-    )
+    console.print(f"{name}: {'failed: ' + reason if reason else 'passed'} ({outcome.seconds:.1f} s)", markup=False)
     return outcome
 
 

@@ -5,20 +5,21 @@ from __future__ import annotations
 import ctypes
 import os
 import subprocess
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
 
 from ikeclone.demo.capture import Capture
 from ikeclone.demo.daemons import DaemonProcess
-from ikeclone.demo.namespaces import Namespace
 from ikeclone.demo.pings import RunningPing, ping
+from ikeclone.demo.tunnel import DEVICE, hosts
 from ikeclone.demo.waiting import wait_until
 from interop.judge import Verdict, judge
 from interop.strongswan import SECRET, End, StrongSwan
 
+BUILD = Path(__file__).with_name("build")
 CLONE_NEWNS = 0x20000
 WEST = End("west", "192.1.2.45", "192.0.1.254", "192.0.1.0/24")
 EAST = End("east", "192.1.2.23", "192.0.2.254", "192.0.2.0/24")
@@ -34,6 +35,12 @@ IPSEC_CONF = {
 }
 
 
+def debian_root() -> Path:
+    """The root with strongSwan, made now if it is not there; raises CalledProcessError if that fails."""
+    made = subprocess.run([BUILD], stdout=subprocess.PIPE, text=True, check=True)
+    return Path(made.stdout.strip())
+
+
 def private_mounts(root: Path) -> None:
     """Give this process mounts of its own, and the Debian root what a running system has; it ends with us.
 
@@ -45,6 +52,16 @@ def private_mounts(root: Path) -> None:
     _mount("--make-rprivate", "/")
     for shared in ("proc", "sys", "dev"):
         _mount("--rbind", f"/{shared}", root / shared)
+
+
+@contextmanager
+def scratch(root: Path) -> Iterator[None]:
+    """Give the Debian root an empty /run and /tmp for a while."""
+    with ExitStack() as stack:
+        for name in ("run", "tmp"):
+            _mount("-t", "tmpfs", name, root / name)
+            stack.callback(subprocess.run, ["umount", "--lazy", str(root / name)], check=True)
+        yield
 
 
 class Lab:
@@ -61,17 +78,10 @@ class Lab:
     def __enter__(self) -> Lab:
         sockets = self._stack.enter_context(TemporaryDirectory(prefix="ikeclone-"))
         self._socket = Path(sockets) / "control.sock"
-        for name in ("run", "tmp"):
-            _mount("-t", "tmpfs", name, self._root / name)
-            self._stack.callback(_umount, self._root / name)
-        self.west = self._stack.enter_context(Namespace(WEST.name))
-        self.east = self._stack.enter_context(Namespace(EAST.name))
-        self.west.connect(self.east, "eth1", f"{WEST.address}/24", f"{EAST.address}/24")
-        for namespace, its in ((self.west, WEST), (self.east, EAST)):
-            namespace.ip(f"address add {its.inner}/32 dev lo")
-            namespace.sysctl("net.ipv4.conf.all.rp_filter", 0)
+        self._stack.enter_context(scratch(self._root))
+        self.west, self.east = self._stack.enter_context(hosts())
         self.strongswan = StrongSwan(self.east, self._root, EAST, WEST, self.logs)
-        self._capture = Capture(self.west, "eth1", self.logs / "cable.pcap")
+        self._capture = Capture(self.west, DEVICE, self.logs / "cable.pcap")
         return self
 
     def __exit__(
@@ -96,9 +106,7 @@ class Lab:
             self._daemon.stop()
         lines = [f"    {key}={value}" for key, value in (IPSEC_CONF | dict(settings or {})).items()]
         conf = "\n".join(["conn gw", *lines, ""])
-        self._daemon = DaemonProcess(
-            self.west, self.logs, conf, f'@west @east : PSK "{secret}"\n', self._socket
-        )
+        self._daemon = DaemonProcess(self.west, self.logs, conf, f'@west @east : PSK "{secret}"\n', self._socket)
         self._daemon.start(keylog=True)
 
     def up(self) -> str:
@@ -160,7 +168,3 @@ def cpus() -> list[int]:
 
 def _mount(*arguments: str | Path) -> None:
     subprocess.run(["mount", *arguments], check=True)
-
-
-def _umount(point: Path) -> None:
-    subprocess.run(["umount", "--lazy", point], check=True)

@@ -55,9 +55,7 @@ def _run(steps: Steps, console: Console, pcap: Path | None, logs: Path | None) -
         except FAILURES as error:
             console.print(f"[red]{title}:[/] ", failure(error), markup=False)
             for daemon in (pair.west, pair.east):
-                console.print(
-                    f"{daemon.namespace.name}'s log:\n{daemon.last_words()}", markup=False, highlight=False
-                )
+                console.print(f"{daemon.namespace.name}'s log:\n{daemon.last_words()}", markup=False, highlight=False)
             return False
         finally:
             # What is taken down now is taken down to the end.
@@ -74,9 +72,7 @@ def _enter_user_namespace() -> None:
     """Start over in a user namespace, where this user is root; returns only where users may not have one."""
     console = Console(stderr=True)
     if subprocess.run([*UNSHARE, "true"], stderr=subprocess.DEVNULL, check=False).returncode:
-        console.print(
-            "ikeclone demo: skipped, for it needs root, or a system where users have user namespaces"
-        )
+        console.print("ikeclone demo: skipped, for it needs root, or a system where users have user namespaces")
         return
     console.print("not root: all of it runs in a user namespace")
     os.execvp(UNSHARE[0], [*UNSHARE, *sys.orig_argv])  # noqa: S606  there is no shell in it

@@ -45,9 +45,7 @@ def first_pings(tunnel: Tunnel, step: Step) -> None:
         if cpu == tunnel.cpus[0]:
             step.show(f"first reply {_ms(begin)} after ping was started ({replies[0]:.2f} ms on the way)")
     wanted = {None, *tunnel.cpus}
-    wait_until(
-        lambda: {row.cpu for row in tunnel.west.traffic().values()} == wanted, 5, "a clone per CPU", 0.005
-    )
+    wait_until(lambda: {row.cpu for row in tunnel.west.traffic().values()} == wanted, 5, "a clone per CPU", 0.005)
     cpus = " and ".join(map(str, tunnel.cpus))
     step.show(f"clones for CPU {cpus} there {_ms(begin)} after the first ping was started")
 

@@ -43,6 +43,17 @@ class Tunnel:
 
 
 @contextmanager
+def hosts() -> Iterator[tuple[Namespace, Namespace]]:
+    """West and east, with a cable between them and the address that each has in the network behind it."""
+    with Namespace("west") as west, Namespace("east") as east:
+        west.connect(east, DEVICE, f"{WEST}/24", f"{EAST}/24")
+        for namespace, inner in ((west, WESTNET), (east, EASTNET)):
+            namespace.ip(f"address add {inner}/32 dev lo")
+            namespace.sysctl("net.ipv4.conf.all.rp_filter", 0)
+        yield west, east
+
+
+@contextmanager
 def tunnel(pcap: Path | None = None, logs: Path | None = None) -> Iterator[Tunnel]:
     """Make both hosts, a cable between them, and daemons that are not yet started; all of it goes at the end.
 
@@ -50,14 +61,8 @@ def tunnel(pcap: Path | None = None, logs: Path | None = None) -> Iterator[Tunne
     without it the files are temporary, and there are no key logs.
     """
     with ExitStack() as stack:
-        files = (
-            logs.resolve() if logs else Path(stack.enter_context(TemporaryDirectory(prefix="ikeclone-demo-")))
-        )
-        west, east = (stack.enter_context(Namespace(name)) for name in ("west", "east"))
-        west.connect(east, DEVICE, f"{WEST}/24", f"{EAST}/24")
-        for namespace, network in ((west, WESTNET), (east, EASTNET)):
-            namespace.ip(f"address add {network}/32 dev lo")
-            namespace.sysctl("net.ipv4.conf.all.rp_filter", 0)
+        files = logs.resolve() if logs else Path(stack.enter_context(TemporaryDirectory(prefix="ikeclone-demo-")))
+        west, east = stack.enter_context(hosts())
         if pcap:
             capture = Capture(west, DEVICE, pcap)
             stack.callback(capture.close)
