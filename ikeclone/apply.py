@@ -1,0 +1,32 @@
+"""The state machine's actions, done by a data plane."""
+
+from __future__ import annotations
+
+from ikeclone.backend import Backend
+from ikeclone.ike.actions import (
+    ActivateChild,
+    InstallChild,
+    MoveChild,
+    RemoveChild,
+    Route,
+    Unroute,
+)
+
+BackendAction = InstallChild | ActivateChild | RemoveChild | MoveChild | Route | Unroute
+
+
+async def apply(backend: Backend, action: BackendAction) -> None:
+    """Do one action; raises BackendError when the data plane refuses."""
+    match action:
+        case InstallChild(sa):
+            await backend.install(sa)
+        case ActivateChild(inbound_spi):
+            await backend.activate(inbound_spi)
+        case RemoveChild(inbound_spi):
+            await backend.remove(inbound_spi)
+        case MoveChild(inbound_spi, path):
+            await backend.move(inbound_spi, path)
+        case Route(policy):
+            await backend.route(policy)
+        case Unroute(connection):
+            await backend.unroute(connection)

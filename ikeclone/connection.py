@@ -1,0 +1,139 @@
+"""What `conn NAME` says, as the state machine needs it: checked, oriented (local and remote) and free of files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from ipaddress import ip_address
+
+from ikeclone.backend import Mode
+from ikeclone.numbers import IdType
+from ikeclone.selectors import IPAddress, TrafficSelector
+from ikeclone.wire.payloads import Proposal
+
+
+class Auto(Enum):
+    """What happens to a connection when the daemon starts (`auto=`)."""
+
+    IGNORE = "ignore"
+    ADD = "add"
+    ONDEMAND = "ondemand"
+    START = "start"
+
+
+class Choice(Enum):
+    """A feature that can be left to circumstances, demanded or refused."""
+
+    AUTO = "auto"
+    YES = "yes"
+    NO = "no"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """An IKE identity (RFC 7296 section 3.5); printed as ipsec.conf writes it: @east, user@host, 192.1.2.23."""
+
+    type: IdType
+    data: bytes
+
+    @classmethod
+    def parse(cls, text: str) -> Identity:
+        """`@name` is a host name, `@@` or `user@host` a mail address, `@#hex` a key id, else an IP address.
+
+        Raises ValueError when it is none of them.
+        """
+        if text.startswith("@#"):
+            return cls(IdType.KEY_ID, bytes.fromhex(text[2:].removeprefix("0x")))
+        if text.startswith("@@"):
+            return cls(IdType.RFC822_ADDR, text[2:].encode())
+        if text.startswith("@"):
+            return cls(IdType.FQDN, text[1:].encode())
+        if "@" in text:
+            return cls(IdType.RFC822_ADDR, text.encode())
+        return cls.of_address(ip_address(text))
+
+    @classmethod
+    def of_address(cls, address: IPAddress) -> Identity:
+        """The identity of a host that has no other."""
+        return cls(IdType.IPV4_ADDR if address.version == 4 else IdType.IPV6_ADDR, address.packed)
+
+    def __str__(self) -> str:
+        match self.type:
+            case IdType.FQDN:
+                return "@" + self.data.decode(errors="backslashreplace")
+            case IdType.RFC822_ADDR:
+                return self.data.decode(errors="backslashreplace")
+            case IdType.IPV4_ADDR | IdType.IPV6_ADDR if len(self.data) in (4, 16):
+                return str(ip_address(self.data))
+            case _:
+                return "@#" + self.data.hex()
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """One side of a connection. `address` None is %any; `selectors` empty means the host itself."""
+
+    address: IPAddress | None
+    identity: Identity | None
+    selectors: tuple[TrafficSelector, ...] = ()
+    source: IPAddress | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Times in seconds. An SA is rekeyed `margin` (plus up to `fuzz` times that, at random) before its lifetime ends."""
+
+    ike_lifetime: float = 8 * 3600.0
+    child_lifetime: float = 8 * 3600.0
+    margin: float = 540.0
+    fuzz: float = 1.0
+    retransmit_first: float = 0.5
+    retransmit_timeout: float = 60.0
+    dpd_delay: float = 0.0
+    keepalive: float = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """A connection. `clones` is the most Child SAs beside the fallback: 0 none, None as many as there are CPUs.
+
+    `ike` and `esp` are proposals in order of preference, without SPIs.
+    """
+
+    name: str
+    local: End
+    remote: End
+    ike: tuple[Proposal, ...]
+    esp: tuple[Proposal, ...]
+    clones: int | None = 0
+    auto: Auto = Auto.IGNORE
+    mode: Mode = Mode.TUNNEL
+    encapsulation: Choice = Choice.AUTO
+    fragmentation: bool = True
+    replay_window: int = 128
+    pfs: bool = True
+    rekey: bool = True
+    timing: Timing = field(default_factory=Timing)
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A preshared key and the identities it is for; an empty tuple means any peer. Never printed."""
+
+    identities: tuple[Identity, ...]
+    key: bytes = field(repr=False)
+
+
+def find_secret(secrets: tuple[Secret, ...], local: Identity, remote: Identity) -> Secret | None:
+    """The most specific secret for a pair of identities: both named, else the peer, else us, else for anyone."""
+
+    def rank(secret: Secret) -> int:
+        if not secret.identities:
+            return 1
+        names_local, names_remote = local in secret.identities, remote in secret.identities
+        if len(secret.identities) == 1:
+            return 3 * names_remote + 2 * (names_local and not names_remote)
+        return 4 * (names_local and names_remote)
+
+    best = max(secrets, key=rank, default=None)
+    return best if best is not None and rank(best) else None

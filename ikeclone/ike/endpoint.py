@@ -1,0 +1,262 @@
+"""The endpoint: from a datagram to its IKE SA, and the guard before there is one."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from ikeclone.backend import Expire, Lost, Path, Remapped
+from ikeclone.connection import Auto, Connection, Secret
+from ikeclone.errors import InvalidSyntax, LocalError, NoProposalChosen, PeerError
+from ikeclone.ike.actions import Action, Datagram, Kind
+from ikeclone.ike.child import Child
+from ikeclone.ike.cookies import Cookies
+from ikeclone.ike.exchange import refusal
+from ikeclone.ike.host import Host, Resources, Settings
+from ikeclone.ike.init import NO_SPI, Initiation, respond_init
+from ikeclone.ike.sa import IkeSa, State
+from ikeclone.ike.tunnel import Tunnel
+from ikeclone.numbers import ExchangeType, NotifyType
+from ikeclone.wire.message import Header, Message, build_message, parse_message
+from ikeclone.wire.payloads import Nonce, Notify
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Answered:
+    """An IKE_SA_INIT request that was answered: the same request gets the same octets."""
+
+    request: bytes
+    response: bytes
+    sa: IkeSa
+
+
+class Endpoint:
+    """All IKE SAs of a host. Time goes in with every call; actions and datagrams come out of `actions` and `datagrams`."""
+
+    def __init__(
+        self,
+        resources: Resources,
+        random: Callable[[int], bytes],
+        now: float,
+        secrets: tuple[Secret, ...] = (),
+        settings: Settings | None = None,
+    ) -> None:
+        self.host = Host(resources, random, settings or Settings())
+        self.secrets = secrets
+        self.tunnels: dict[str, Tunnel] = {}
+        self._sas: dict[bytes, IkeSa | Initiation] = {}
+        self._answered: dict[tuple[Path, bytes], _Answered] = {}
+        self._cookies = Cookies(random, now)
+
+    # Connections and commands
+
+    def add(self, connection: Connection, now: float) -> None:
+        """Take a connection; `auto=start` brings it up at once."""
+        tunnel = self.tunnels[connection.name] = Tunnel(self, connection)
+        if connection.auto is Auto.START:
+            try:
+                tunnel.initiate(now)
+            except LocalError as error:
+                tunnel.note(Kind.FAILED, str(error))
+
+    def tunnel(self, name: str) -> Tunnel:
+        """The connection of that name; raises LocalError that names the connection when it is one of its instances."""
+        if (tunnel := self.tunnels.get(name)) is not None:
+            return tunnel
+        parent, _, instance = name.rpartition("-")
+        if parent in self.tunnels and instance.isdigit():
+            raise LocalError(f"{name} is an instance of {parent}: act on the connection, {parent}")
+        known = ", ".join(sorted(self.tunnels)) or "none"
+        raise LocalError(f"no connection {name} (there are: {known})")
+
+    def acquire(self, name: str, cpu: int | None, now: float) -> None:
+        """The data plane has a packet without an SA of its own."""
+        if (tunnel := self.tunnels.get(name)) is not None:
+            try:
+                tunnel.acquire(cpu, now)
+            except LocalError as error:
+                tunnel.note(Kind.FAILED, str(error))
+
+    def expire(self, event: Expire, now: float) -> None:
+        """An SA is used up: rekey it, or when nothing is left of it, replace it."""
+        for tunnel, sa, child in self._children((event.inbound_spi,)):
+            if event.hard:
+                tunnel.lose_child(sa, child, now)
+            else:
+                tunnel.rekey_later(child, now)
+
+    def lost(self, event: Lost, now: float) -> None:
+        """The data plane lost these SAs: they cannot be rekeyed, as nobody receives on them; make them anew."""
+        for tunnel, sa, child in self._children(event.inbound_spis):
+            tunnel.replace_lost(sa, child, now)
+
+    def remapped(self, event: Remapped, now: float) -> None:
+        """ESP came from a new port or address: only what is sent on this SA follows, never IKE."""
+        for tunnel, sa, child in self._children((event.inbound_spi,)):
+            if sa.abilities.nat.remote:
+                tunnel.move_child(child, event.path)
+
+    def install_failed(self, inbound_spi: int, reason: str, now: float) -> None:
+        """The data plane refused an SA: delete it, so that the peer does not send on it."""
+        for tunnel, sa, child in self._children((inbound_spi,)):
+            tunnel.refuse_child(sa, child, reason, now)
+
+    def _children(self, spis: tuple[int, ...]) -> list[tuple[Tunnel, IkeSa, Child]]:
+        return [(sa.tunnel, sa, sa.children[spi]) for sa in self.ike_sas() for spi in spis if spi in sa.children]
+
+    # Time and messages
+
+    def receive(self, data: bytes, path: Path, now: float) -> None:
+        """Take a datagram; whatever is in it, only the IKE SA that it is authentic for can change."""
+        try:
+            message = parse_message(data)
+        except PeerError as error:
+            self.host.count(error.notify.name.lower())
+            return
+        header = message.header
+        if header.exchange is ExchangeType.IKE_SA_INIT and not header.response:
+            self._receive_init(message, data, path, now)
+            return
+        sa = self._sas.get(header.responder_spi if header.initiator else header.initiator_spi)
+        if sa is None:
+            self.host.count("unknown ike spi")
+            return
+        try:
+            sa.receive(message, data, path, now)
+        except Exception:
+            # A bug in one IKE SA must not end the others: this one ends alone.
+            log.exception("IKE SA %s: internal error", sa.local_spi.hex())
+            self._abort(sa, now)
+
+    def tick(self, now: float) -> None:
+        """Do what is due."""
+        self.host.timers.run(now)
+
+    def timer(self) -> float | None:
+        """When `tick` wants to be called next."""
+        return self.host.timers.next()
+
+    def actions(self) -> list[Action]:
+        """What to do before the datagrams are sent, each once."""
+        actions = list(self.host.actions)
+        self.host.actions.clear()
+        return actions
+
+    def datagrams(self) -> list[Datagram]:
+        """What to send, each once."""
+        datagrams = list(self.host.datagrams)
+        self.host.datagrams.clear()
+        return datagrams
+
+    @property
+    def counters(self) -> Mapping[str, int]:
+        """How many inputs changed nothing, by reason."""
+        return self.host.counters
+
+    # IKE SAs
+
+    def ike_sas(self) -> Iterator[IkeSa]:
+        """Every IKE SA whose keys are known."""
+        return (sa for sa in list(self._sas.values()) if isinstance(sa, IkeSa))
+
+    def register(self, sa: IkeSa | Initiation) -> None:
+        """Messages to this SA's local SPI go to it."""
+        self._sas[sa.local_spi] = sa
+
+    def forget(self, sa: IkeSa | Initiation) -> None:
+        """Messages to this SA go nowhere."""
+        self.host.timers.cancel(sa)
+        if self._sas.get(sa.local_spi) is sa:
+            del self._sas[sa.local_spi]
+        if isinstance(sa, IkeSa):
+            self._answered.pop((sa.init_path, sa.spi_i), None)
+
+    def _abort(self, sa: IkeSa | Initiation, now: float) -> None:
+        if isinstance(sa, Initiation):
+            sa.fail(now, "internal error")
+        elif sa.state is not State.DEAD:
+            sa.lose(now, "internal error")
+
+    # Before there is an IKE SA
+
+    def _receive_init(self, message: Message, data: bytes, path: Path, now: float) -> None:
+        header = message.header
+        if not header.initiator or header.message_id != 0 or header.responder_spi != NO_SPI:
+            self.host.count("bad ike_sa_init header")
+            return
+        answered = self._answered.get((path, header.initiator_spi))
+        if answered is not None:
+            if answered.request == data:
+                self.host.send((answered.response,), path)
+            else:
+                self.host.count("ike_sa_init with a used spi")
+            return
+        try:
+            self._open(message, data, path, now)
+        except PeerError as error:
+            self._refuse(header, refusal(error), path, str(error))
+
+    def _open(self, message: Message, data: bytes, path: Path, now: float) -> None:
+        settings = self.host.settings
+        half_open = sum(sa.state is State.HALF_OPEN for sa in self._half_open())
+        if half_open >= settings.half_open_limit:
+            self.host.count("too many half-open ike sas")
+            return
+        if half_open >= settings.cookie_threshold and not self._has_cookie(message, path, now):
+            return
+        tunnels = self._candidates(path)
+        if not tunnels:
+            raise NoProposalChosen(f"no connection between {path.local} and {path.remote}")
+        opened = respond_init(tunnels, message, data, path, now)
+        sa = opened.sa
+        responder = sa.tunnel.half_open(sa, opened.record, tunnels)
+        sa.handlers = {ExchangeType.IKE_AUTH: responder.respond}
+        self.register(sa)
+        self._answered[(path, sa.spi_i)] = _Answered(data, opened.record.response, sa)
+        self.host.timers.set(sa, "half-open", now + settings.half_open_lifetime, lambda at: self._close_half(sa, at))
+        self.host.send((opened.record.response,), path)
+
+    def _half_open(self) -> Iterator[IkeSa]:
+        return (answered.sa for answered in self._answered.values())
+
+    def _close_half(self, sa: IkeSa, now: float) -> None:
+        if sa.state is State.HALF_OPEN:
+            sa.close(now, "the peer did not go on")
+        else:
+            self._answered.pop((sa.init_path, sa.spi_i), None)
+
+    def _has_cookie(self, message: Message, path: Path, now: float) -> bool:
+        nonce = message.require(Nonce).data
+        spi = message.header.initiator_spi
+        cookie = message.notify(NotifyType.COOKIE)
+        if cookie is not None and self._cookies.check(cookie.data, spi, nonce, path, now):
+            return True
+        self.host.count("cookie demanded")
+        demand = Notify(NotifyType.COOKIE, self._cookies.make(spi, nonce, path, now))
+        self._send_unprotected(message.header, demand, path)
+        return False
+
+    def _candidates(self, path: Path) -> tuple[Tunnel, ...]:
+        """The connections between these addresses; the ones that name the peer first."""
+        fitting = [
+            t
+            for t in self.tunnels.values()
+            if t.connection.auto is not Auto.IGNORE
+            and t.connection.local.address in (None, path.local)
+            and t.connection.remote.address in (None, path.remote)
+        ]
+        return tuple(sorted(fitting, key=lambda t: t.connection.remote.address is None))
+
+    def _refuse(self, header: Header, notify: Notify, path: Path, reason: str) -> None:
+        self.host.count(f"ike_sa_init refused: {notify.type.name.lower()}")
+        for tunnel in self._candidates(path)[:1]:
+            tunnel.note(Kind.PROGRESS, f"refusing {path.remote}: {reason}")
+        if notify.type != InvalidSyntax.notify:
+            self._send_unprotected(header, notify, path)
+
+    def _send_unprotected(self, request: Header, notify: Notify, path: Path) -> None:
+        header = Header(request.initiator_spi, NO_SPI, request.exchange, request.message_id, False, True)
+        self.host.send((build_message(header, (notify,)),), path)

@@ -1,0 +1,103 @@
+"""INFORMATIONAL: deleting Child SAs and the IKE SA, and asking whether the peer is alive (RFC 7296 section 1.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ikeclone.errors import PeerError
+from ikeclone.ike.child import Child, ChildState
+from ikeclone.ike.exchange import Exchange, Payloads
+from ikeclone.ike.sa import IkeSa, State
+from ikeclone.numbers import ExchangeType, NotifyType, ProtocolId
+from ikeclone.wire.message import Message
+from ikeclone.wire.payloads import Delete, Notify
+
+
+class Liveness(Exchange):
+    """An empty request: any response shows that the peer is alive (RFC 7296 section 2.4)."""
+
+    type = ExchangeType.INFORMATIONAL
+
+    def request(self, now: float) -> Payloads:
+        return ()
+
+    def response(self, message: Message, now: float) -> None:
+        return
+
+    def failed(self, error: PeerError, now: float) -> None:
+        return
+
+
+class DeleteChildren(Exchange):
+    """Delete Child SAs; we receive on them until the peer has answered."""
+
+    type = ExchangeType.INFORMATIONAL
+    changes_children = True
+
+    def __init__(self, sa: IkeSa, children: Sequence[Child]) -> None:
+        super().__init__(sa)
+        self._children = tuple(children)
+
+    def request(self, now: float) -> Payloads | None:
+        going = [c for c in self._children if c.state not in (ChildState.DELETING, ChildState.REMOVED)]
+        for child in going:
+            child.enter(ChildState.DELETING)
+        spis = tuple(child.inbound_spi.to_bytes(4, "big") for child in going)
+        return (Delete(ProtocolId.ESP, spis),) if spis else None
+
+    def response(self, message: Message, now: float) -> None:
+        self._remove(now)
+
+    def failed(self, error: PeerError, now: float) -> None:
+        self._remove(now)
+
+    def _remove(self, now: float) -> None:
+        for child in self._children:
+            self.sa.tunnel.remove_child(self.sa, child, now)
+
+
+class DeleteIke(Exchange):
+    """Delete the IKE SA, and with it every Child SA that it has; `notify` says why, if the peer should know."""
+
+    type = ExchangeType.INFORMATIONAL
+
+    def __init__(self, sa: IkeSa, reason: str, notify: NotifyType | None = None) -> None:
+        super().__init__(sa)
+        self._reason, self._notify = reason, notify
+
+    def request(self, now: float) -> Payloads:
+        self.sa.enter(State.DELETING, {ExchangeType.INFORMATIONAL: self.sa.handlers[ExchangeType.INFORMATIONAL]})
+        why = (Notify(self._notify),) if self._notify is not None else ()
+        return (*why, Delete(ProtocolId.IKE, ()))
+
+    def response(self, message: Message, now: float) -> None:
+        self._end(now)
+
+    def failed(self, error: PeerError, now: float) -> None:
+        self._end(now)
+
+    def _end(self, now: float) -> None:
+        if self.sa.state is not State.DEAD:
+            self.sa.close(now, self._reason)
+
+
+def respond_informational(sa: IkeSa, message: Message, now: float) -> Payloads:
+    """Answer an INFORMATIONAL request: do the deletes, say nothing to what is only status."""
+    deletes = message.all(Delete)
+    failure = message.notify(NotifyType.AUTHENTICATION_FAILED)
+    if failure is not None or any(d.protocol is ProtocolId.IKE for d in deletes):
+        reason = "the peer rejects our authentication" if failure is not None else "deleted by the peer"
+        sa.close(now, reason, linger=True)
+        return ()
+    spis = [spi for d in deletes if d.protocol is ProtocolId.ESP for spi in d.spis]
+    return _delete_children(sa, spis, now)
+
+
+def _delete_children(sa: IkeSa, spis: Sequence[bytes], now: float) -> Payloads:
+    """Remove what the peer deletes; our halves go into the response unless we are deleting them ourselves."""
+    by_spi = {child.outbound_spi.to_bytes(4, "big"): child for child in sa.children.values()}
+    going = [by_spi[spi] for spi in dict.fromkeys(spis) if spi in by_spi]
+    ours = tuple(c.inbound_spi.to_bytes(4, "big") for c in going if c.state is not ChildState.DELETING)
+    for child in going:
+        sa.tunnel.remove_child(sa, child, now, by_peer=True)
+    return (Delete(ProtocolId.ESP, ours),) if ours else ()

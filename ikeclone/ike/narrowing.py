@@ -1,0 +1,40 @@
+"""Traffic selector narrowing (RFC 7296 section 2.9)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from ipaddress import ip_network
+
+from ikeclone.connection import End
+from ikeclone.errors import TsUnacceptable
+from ikeclone.selectors import IPAddress, TrafficSelector
+
+Selectors = tuple[TrafficSelector, ...]
+
+
+def of_end(end: End, address: IPAddress) -> Selectors:
+    """What an end of a connection protects: its subnets, or the host itself."""
+    return end.selectors or (TrafficSelector.of(ip_network(address)),)
+
+
+def narrow(offered: Iterable[TrafficSelector], configured: Iterable[TrafficSelector]) -> Selectors:
+    """What both an offer and the configuration cover, without parts that another part covers.
+
+    Raises TsUnacceptable when that is nothing.
+    """
+    common = [c for ours in configured for theirs in offered if (c := ours.intersection(theirs))]
+    kept: list[TrafficSelector] = []
+    for selector in common:
+        if not any(k.covers(selector) for k in kept):
+            kept = [k for k in kept if not selector.covers(k)] + [selector]
+    if not kept:
+        raise TsUnacceptable
+    return tuple(kept)
+
+
+def within(answer: Iterable[TrafficSelector], offered: Selectors) -> Selectors:
+    """A response's selectors, which must lie in what was offered; raises TsUnacceptable when they do not."""
+    selectors = tuple(answer)
+    if not selectors or not all(any(o.covers(s) for o in offered) for s in selectors):
+        raise TsUnacceptable("the response widens the traffic selectors")
+    return selectors

@@ -1,0 +1,187 @@
+"""Negotiating a Child SA: the payloads that IKE_AUTH and CREATE_CHILD_SA have in common, for both roles."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ikeclone.backend import EspKeys, Mode
+from ikeclone.connection import Connection
+from ikeclone.crypto import kex
+from ikeclone.crypto.keys import child_keys
+from ikeclone.crypto.suite import esp_suite, ke_of
+from ikeclone.errors import InvalidKePayload, InvalidSyntax
+from ikeclone.ike.child import Agreement, Selectors
+from ikeclone.ike.exchange import Payloads
+from ikeclone.ike.narrowing import narrow, of_end, within
+from ikeclone.ike.proposals import check_choice, choose, ke_methods, numbered, spi_size, with_ke
+from ikeclone.ike.sa import IkeSa
+from ikeclone.numbers import KeMethod, NotifyType, ProtocolId
+from ikeclone.wire.message import Message
+from ikeclone.wire.payloads import KeyExchange, Nonce, Notify, Proposal, Sa, TsI, TsR
+
+NONCE_SIZE = 32
+
+
+@dataclass(frozen=True, slots=True)
+class ChildOffer:
+    """What we propose. `resource` is the data of SA_RESOURCE_INFO, None to leave it out (RFC 9611 section 4)."""
+
+    spi: int
+    proposals: tuple[Proposal, ...]
+    local: Selectors
+    remote: Selectors
+    mode: Mode
+    resource: bytes | None
+
+    def payloads(self) -> Payloads:
+        """SA, TSi, TSr and notifies, as an initiator sends them."""
+        notifies = _notifies(self.mode, self.resource)
+        return (Sa(self.proposals), TsI(self.local), TsR(self.remote), *notifies)
+
+    def accept(self, message: Message) -> tuple[Agreement, Proposal]:
+        """What the responder made of it; raises InvalidSyntax or TsUnacceptable when it is not within the offer."""
+        chosen = check_choice(self.proposals, message.require(Sa).proposals)
+        transport = message.notify(NotifyType.USE_TRANSPORT_MODE) is not None
+        return Agreement(
+            inbound_spi=self.spi,
+            outbound_spi=_outbound_spi(chosen),
+            suite=esp_suite(chosen),
+            local=within(message.require(TsI).selectors, self.local),
+            remote=within(message.require(TsR).selectors, self.remote),
+            mode=self.mode if transport else Mode.TUNNEL,
+            per_resource=self.resource is not None and _has_resource(message),
+        ), chosen
+
+
+def proposals_of(sa: IkeSa, *, with_pfs: bool) -> tuple[Proposal, ...]:
+    """The connection's ESP proposals; with PFS they name their own key exchange methods or else the IKE SA's."""
+    connection = sa.tunnel.connection
+    if not (with_pfs and connection.pfs):
+        return with_ke(connection.esp, ())
+    return with_ke(connection.esp, ke_methods(connection.esp) or (sa.suite.ke,))
+
+
+def make_offer(sa: IkeSa, cpu: int | None, resource: bytes | None, *, with_pfs: bool) -> ChildOffer:
+    """An offer for this CPU, with a fresh SPI that the data plane reserves."""
+    connection = sa.tunnel.connection
+    spi = sa.host.resources.allocate_spi(cpu)
+    return ChildOffer(
+        spi,
+        numbered(proposals_of(sa, with_pfs=with_pfs), spi.to_bytes(4, "big")),
+        of_end(connection.local, sa.path.local),
+        of_end(connection.remote, sa.path.remote),
+        connection.mode,
+        resource,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A responder's side: what was agreed, the proposal it chose and the payloads that say so."""
+
+    agreement: Agreement
+    chosen: Proposal
+    payloads: Payloads
+
+
+def choose_proposal(sa: IkeSa, message: Message, *, with_pfs: bool) -> Proposal:
+    """The offered proposal that the connection takes; raises NoProposalChosen."""
+    configured = proposals_of(sa, with_pfs=with_pfs)
+    return choose(message.require(Sa).proposals, configured, spi_size(ProtocolId.ESP))
+
+
+def make_answer(sa: IkeSa, message: Message, chosen: Proposal, cpu: int | None, resource: bytes | None) -> Answer:
+    """Agree to an offer; raises TsUnacceptable. `resource` None ignores SA_RESOURCE_INFO."""
+    connection = sa.tunnel.connection
+    remote = narrow(message.require(TsI).selectors, of_end(connection.remote, sa.path.remote))
+    local = narrow(message.require(TsR).selectors, of_end(connection.local, sa.path.local))
+    mode = _mode(connection, message)
+    per_resource = resource is not None and _has_resource(message)
+    spi = sa.host.resources.allocate_spi(cpu)
+    agreement = Agreement(spi, _outbound_spi(chosen), esp_suite(chosen), local, remote, mode, per_resource)
+    answered = Proposal(chosen.protocol, chosen.transforms, spi.to_bytes(4, "big"), chosen.number)
+    notifies = _notifies(mode, resource if per_resource else None)
+    return Answer(agreement, chosen, (Sa((answered,)), TsI(remote), TsR(local), *notifies))
+
+
+@dataclass(frozen=True, slots=True)
+class Keyed:
+    """A Child SA with its keys; `nonces` are the initiator's and the responder's."""
+
+    agreement: Agreement
+    outbound: EspKeys
+    inbound: EspKeys
+    nonces: tuple[bytes, bytes]
+
+
+class Request:
+    """Our side of CREATE_CHILD_SA for a Child SA: offer, nonce and, with PFS, a key pair."""
+
+    def __init__(self, sa: IkeSa, cpu: int | None, resource: bytes | None, method: KeMethod | None = None) -> None:
+        self.offer = make_offer(sa, cpu, resource, with_pfs=True)
+        self.nonce = sa.host.random(NONCE_SIZE)
+        self.methods = ke_methods(self.offer.proposals)
+        self._pair = kex.generate(method or self.methods[0], sa.host.random) if self.methods else None
+
+    def payloads(self) -> Payloads:
+        """The request's payloads, less the notify of a rekey."""
+        ke = (KeyExchange(self._pair.method, self._pair.public),) if self._pair else ()
+        sa, *rest = self.offer.payloads()
+        return (sa, Nonce(self.nonce), *ke, *rest)
+
+    def complete(self, sa: IkeSa, message: Message) -> Keyed:
+        """The Child SA that the response agrees to; raises PeerError."""
+        agreement, chosen = self.offer.accept(message)
+        nonces = self.nonce, message.require(Nonce).data
+        shared = b""
+        if (method := ke_of(chosen)) != KeMethod.NONE:
+            theirs = message.require(KeyExchange)
+            if self._pair is None or not method == theirs.method == self._pair.method:
+                raise InvalidSyntax("the response's key exchange is of another method")
+            shared = self._pair.shared(theirs.data)
+        ours, others = child_keys(sa.suite.prf, sa.keys.sk_d, agreement.suite, shared, *nonces)
+        return Keyed(agreement, ours, others, nonces)
+
+
+def respond(sa: IkeSa, message: Message, cpu: int | None, resource: bytes | None) -> tuple[Keyed, Payloads]:
+    """Agree to a CREATE_CHILD_SA request: the Child SA and the response's payloads; raises PeerError."""
+    chosen = choose_proposal(sa, message, with_pfs=True)
+    nonces = message.require(Nonce).data, sa.host.random(NONCE_SIZE)
+    shared, ke = _answer_ke(sa, message, ke_of(chosen))
+    answer = make_answer(sa, message, chosen, cpu, resource)
+    theirs, ours = child_keys(sa.suite.prf, sa.keys.sk_d, answer.agreement.suite, shared, *nonces)
+    first, *rest = answer.payloads
+    return Keyed(answer.agreement, ours, theirs, nonces), (first, Nonce(nonces[1]), *ke, *rest)
+
+
+def _answer_ke(sa: IkeSa, message: Message, method: KeMethod) -> tuple[bytes, Payloads]:
+    if method == KeMethod.NONE:
+        return b"", ()
+    theirs = message.require(KeyExchange)
+    if theirs.method != method:
+        raise InvalidKePayload(f"{method.name} is wanted", method.to_bytes(2, "big"))
+    pair = kex.generate(method, sa.host.random)
+    return pair.shared(theirs.data), (KeyExchange(method, pair.public),)
+
+
+def _mode(connection: Connection, message: Message) -> Mode:
+    """Transport mode when both want it; a request for it alone does not oblige (RFC 7296 section 1.3.1)."""
+    asked = message.notify(NotifyType.USE_TRANSPORT_MODE) is not None
+    return Mode.TRANSPORT if asked and connection.mode is Mode.TRANSPORT else Mode.TUNNEL
+
+
+def _notifies(mode: Mode, resource: bytes | None) -> tuple[Notify, ...]:
+    transport = (Notify(NotifyType.USE_TRANSPORT_MODE),) if mode is Mode.TRANSPORT else ()
+    info = (Notify(NotifyType.SA_RESOURCE_INFO, resource),) if resource is not None else ()
+    return transport + info
+
+
+def _has_resource(message: Message) -> bool:
+    return message.notify(NotifyType.SA_RESOURCE_INFO) is not None
+
+
+def _outbound_spi(proposal: Proposal) -> int:
+    spi = int.from_bytes(proposal.spi, "big")
+    if len(proposal.spi) != 4 or spi < 256:
+        raise InvalidSyntax(f"SPI {proposal.spi.hex()} in a proposal for ESP")
+    return spi

@@ -1,0 +1,116 @@
+"""CREATE_CHILD_SA that rekeys a Child SA, on the same CPU (RFC 7296 section 1.3.3, RFC 9611 section 3)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ikeclone.errors import ChildSaNotFound, InvalidKePayload, PeerError, TemporaryFailure
+from ikeclone.ike.actions import Kind, RemoveChild
+from ikeclone.ike.child import Child, ChildState
+from ikeclone.ike.exchange import Exchange, Payloads, raise_refusal
+from ikeclone.ike.informational import DeleteChildren
+from ikeclone.ike.negotiation import Request, respond
+from ikeclone.ike.sa import IkeSa
+from ikeclone.numbers import ExchangeType, KeMethod, NotifyType, ProtocolId
+from ikeclone.wire.message import Message
+from ikeclone.wire.payloads import Notify
+
+
+@dataclass(frozen=True, slots=True)
+class Rival:
+    """The successor that the peer made for the same SA at the same time, and the nonces of its exchange."""
+
+    child: Child
+    nonces: tuple[bytes, bytes]
+
+
+class RekeyChild(Exchange):
+    """Replace a Child SA by a new one with new keys."""
+
+    type = ExchangeType.CREATE_CHILD_SA
+    changes_children = True
+
+    def __init__(self, sa: IkeSa, old: Child, method: KeMethod | None = None) -> None:
+        super().__init__(sa)
+        self.old, self._method = old, method
+        self.rival: Rival | None = None
+        self._request = Request(sa, old.cpu, None, method)
+
+    def request(self, now: float) -> Payloads | None:
+        if self.old.state is not ChildState.INSTALLED:
+            self._free()
+            return None
+        self.old.enter(ChildState.REKEYING)
+        self.sa.tunnel.rekeys[self.old] = self
+        spi = self.old.inbound_spi.to_bytes(4, "big")
+        return (Notify(NotifyType.REKEY_SA, b"", ProtocolId.ESP, spi), *self._request.payloads())
+
+    def response(self, message: Message, now: float) -> None:
+        raise_refusal(message)
+        keyed = self._request.complete(self.sa, message)
+        tunnel = self.sa.tunnel
+        tunnel.rekeys.pop(self.old, None)
+        new = tunnel.add_child(self.sa, keyed, now, cpu=self.old.cpu, opened_by_us=True, replaces=self.old)
+        if self.rival is not None and min(keyed.nonces) < min(self.rival.nonces):
+            self._yield_to(self.rival, new, now)
+            return
+        tunnel.activate(new)
+        if self.old.state is ChildState.REKEYING:
+            self.old.enter(ChildState.REKEYED)
+            self.sa.enqueue(DeleteChildren(self.sa, (self.old,)), now)
+
+    def failed(self, error: PeerError, now: float) -> None:
+        tunnel = self.sa.tunnel
+        tunnel.rekeys.pop(self.old, None)
+        self._free()
+        if self.old.state is not ChildState.REKEYING:
+            return
+        if self.rival is not None:
+            self._leave_to(self.rival, now)
+            return
+        self.old.enter(ChildState.INSTALLED)
+        method = KeMethod(int.from_bytes(error.data, "big")) if isinstance(error, InvalidKePayload) else None
+        if method in self._request.methods and method != self._method:
+            self.sa.enqueue(RekeyChild(self.sa, self.old, method), now)
+        elif isinstance(error, ChildSaNotFound):
+            tunnel.lose_child(self.sa, self.old, now)
+        else:
+            tunnel.note(Kind.PROGRESS, f"rekeying {self.old.name} failed, will try again: {error}")
+            tunnel.rekey_later(self.old, now)
+
+    def dropped(self) -> None:
+        self.sa.tunnel.rekeys.pop(self.old, None)
+        self._free()
+
+    def _free(self) -> None:
+        self.sa.host.emit(RemoveChild(self._request.offer.spi))
+
+    def _yield_to(self, rival: Rival, new: Child, now: float) -> None:
+        """Ours has the lowest nonce of the four: it is redundant, and the peer deletes the old one (section 2.8.1)."""
+        new.enter(ChildState.REKEYED)
+        self.sa.enqueue(DeleteChildren(self.sa, (new,)), now)
+        if self.old.state is ChildState.REKEYING:
+            self._leave_to(rival, now)
+
+    def _leave_to(self, rival: Rival, now: float) -> None:
+        self.old.enter(ChildState.REKEYED)
+        self.sa.tunnel.activate_on_proof(rival.child)
+
+
+def respond_rekey_child(sa: IkeSa, message: Message, rekey: Notify, now: float) -> Payloads:
+    """Answer a request to rekey a Child SA: receive on the new one, send on it when the peer shows that it has it."""
+    tunnel = sa.tunnel
+    old = next((c for c in sa.children.values() if c.outbound_spi.to_bytes(4, "big") == rekey.spi), None)
+    if old is None:
+        return (Notify(ChildSaNotFound.notify, b"", ProtocolId.ESP, rekey.spi),)
+    ours = tunnel.rekeys.get(old)
+    if old.state not in (ChildState.INSTALLED, ChildState.REKEYING) or (ours and ours.rival):
+        raise TemporaryFailure(f"{old.name} has been replaced already")
+    keyed, payloads = respond(sa, message, old.cpu, None)
+    new = tunnel.add_child(sa, keyed, now, cpu=old.cpu, opened_by_us=False, replaces=old)
+    if ours is not None:
+        ours.rival = Rival(new, keyed.nonces)
+    else:
+        old.enter(ChildState.REKEYED)
+        tunnel.activate_on_proof(new)
+    return payloads

@@ -1,0 +1,131 @@
+"""CREATE_CHILD_SA that rekeys the IKE SA; every Child SA moves to the new one (RFC 7296 sections 1.3.2, 2.18)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ikeclone.crypto import kex
+from ikeclone.crypto.keys import rekeyed_ike_keys
+from ikeclone.crypto.suite import IkeSuite
+from ikeclone.errors import InvalidKePayload, InvalidSyntax, PeerError, TemporaryFailure
+from ikeclone.ike.actions import Kind
+from ikeclone.ike.exchange import Exchange, Payloads, raise_refusal
+from ikeclone.ike.informational import DeleteIke
+from ikeclone.ike.negotiation import NONCE_SIZE
+from ikeclone.ike.proposals import check_choice, choose, ke_methods, numbered, spi_size
+from ikeclone.ike.sa import IkeSa, State
+from ikeclone.numbers import ExchangeType, KeMethod, ProtocolId
+from ikeclone.wire.message import Message
+from ikeclone.wire.payloads import KeyExchange, Nonce, Proposal, Sa
+
+RETRY = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Rival:
+    """The IKE SA that the peer made by rekeying at the same time, and the nonces of its exchange."""
+
+    sa: IkeSa
+    nonces: tuple[bytes, bytes]
+
+
+class RekeyIke(Exchange):
+    """Replace the IKE SA by a new one with new keys and new SPIs."""
+
+    type = ExchangeType.CREATE_CHILD_SA
+
+    def __init__(self, sa: IkeSa, method: KeMethod | None = None) -> None:
+        super().__init__(sa)
+        self._method = method
+        self.rival: Rival | None = None
+
+    def request(self, now: float) -> Payloads | None:
+        sa = self.sa
+        if sa.state is not State.ESTABLISHED or sa.rekey is not None:
+            return None
+        sa.rekey = self
+        self._spi, self._nonce = sa.host.spi(), sa.host.random(NONCE_SIZE)
+        self._proposals = numbered(sa.tunnel.connection.ike, self._spi)
+        # The method in use was acceptable to the peer before, so it most likely is again.
+        self._pair = kex.generate(self._method or sa.suite.ke, sa.host.random)
+        return (Sa(self._proposals), Nonce(self._nonce), KeyExchange(self._pair.method, self._pair.public))
+
+    def response(self, message: Message, now: float) -> None:
+        raise_refusal(message)
+        chosen = check_choice(self._proposals, message.require(Sa).proposals)
+        suite, theirs = IkeSuite.of(chosen), message.require(KeyExchange)
+        if not suite.ke == theirs.method == self._pair.method:
+            raise InvalidSyntax("the response's key exchange is of another method")
+        nonces = self._nonce, message.require(Nonce).data
+        shared, spis = self._pair.shared(theirs.data), (self._spi, chosen.spi)
+        new = _successor(self.sa, suite, shared, nonces, spis, now, initiator=True)
+        self.sa.rekey = None
+        if self.rival is not None and min(nonces) < min(self.rival.nonces):
+            # Ours has the lowest nonce of the four: it is redundant, and the peer deletes the old SA (section 2.8.1).
+            new.enqueue(DeleteIke(new, "redundant"), now)
+            self.sa.supersede(self.rival.sa, now)
+            return
+        self.sa.supersede(new, now)
+        self.sa.finish(DeleteIke(self.sa, "rekeyed"), now)
+
+    def failed(self, error: PeerError, now: float) -> None:
+        sa = self.sa
+        sa.rekey = None
+        if self.rival is not None:
+            sa.supersede(self.rival.sa, now)
+            return
+        method = KeMethod(int.from_bytes(error.data, "big")) if isinstance(error, InvalidKePayload) else None
+        if method in ke_methods(sa.tunnel.connection.ike) and method != self._method:
+            sa.enqueue(RekeyIke(sa, method), now)
+            return
+        sa.tunnel.note(Kind.PROGRESS, f"rekeying the IKE SA failed, will try again: {error}")
+        delay = RETRY * (1 + sa.host.fraction())
+        sa.host.timers.set(sa, "rekey", now + delay, lambda at: sa.enqueue(RekeyIke(sa), at))
+
+
+def respond_rekey_ike(sa: IkeSa, message: Message, now: float) -> Payloads:
+    """Answer a request to rekey the IKE SA; raises TemporaryFailure while our own requests change Child SAs."""
+    if sa.changing_children or (sa.rekey is not None and sa.rekey.rival is not None):
+        raise TemporaryFailure("exchanges are in progress")
+    chosen = choose(message.require(Sa).proposals, sa.tunnel.connection.ike, spi_size(ProtocolId.IKE))
+    suite, theirs = IkeSuite.of(chosen), message.require(KeyExchange)
+    if theirs.method != suite.ke:
+        raise InvalidKePayload(f"{suite.ke.name} is wanted", suite.ke.to_bytes(2, "big"))
+    pair = kex.generate(suite.ke, sa.host.random)
+    nonces = message.require(Nonce).data, sa.host.random(NONCE_SIZE)
+    spis = chosen.spi, sa.host.spi()
+    new = _successor(sa, suite, pair.shared(theirs.data), nonces, spis, now, initiator=False)
+    if sa.rekey is not None:
+        sa.rekey.rival = Rival(new, nonces)
+    else:
+        sa.supersede(new, now)
+    answer = Proposal(chosen.protocol, chosen.transforms, spis[1], chosen.number)
+    return (Sa((answer,)), Nonce(nonces[1]), KeyExchange(suite.ke, pair.public))
+
+
+def _successor(
+    sa: IkeSa,
+    suite: IkeSuite,
+    shared: bytes,
+    nonces: tuple[bytes, bytes],
+    spis: tuple[bytes, bytes],
+    now: float,
+    *,
+    initiator: bool,
+) -> IkeSa:
+    keys = rekeyed_ike_keys(suite, sa.suite.prf, sa.keys.sk_d, shared, *nonces, *spis)
+    new = IkeSa(
+        sa.host,
+        sa.tunnel,
+        State.ESTABLISHED,
+        initiator=initiator,
+        spis=spis,
+        suite=suite,
+        keys=keys,
+        path=sa.path,
+        abilities=sa.abilities,
+        now=now,
+    )
+    sa.tunnel.endpoint.register(new)
+    sa.tunnel.settle(new, now)
+    return new

@@ -1,0 +1,331 @@
+"""An IKE SA: its keys, its message windows, its Child SAs, and which request is legal when."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from ikeclone.backend import Path
+from ikeclone.crypto.cipher import IntegrityError
+from ikeclone.crypto.keys import IkeKeys
+from ikeclone.crypto.suite import IkeSuite
+from ikeclone.errors import AuthenticationFailed, InvalidSyntax, PeerError, TemporaryFailure
+from ikeclone.ike.actions import IkeKeyed, Kind, MoveChild
+from ikeclone.ike.child import Child
+from ikeclone.ike.exchange import Exchange, Payloads, refusal
+from ikeclone.ike.fragments import Reassembly
+from ikeclone.ike.host import Host
+from ikeclone.ike.nat import Nat
+from ikeclone.ike.protect import Protection
+from ikeclone.ike.window import Arrival, Outstanding, RequestWindow, ResponseWindow
+from ikeclone.numbers import ExchangeType, PayloadType
+from ikeclone.wire.message import Header, Message, parse_payloads
+from ikeclone.wire.payloads import Encrypted, EncryptedFragment
+
+if TYPE_CHECKING:
+    from ikeclone.ike.rekey_ike import RekeyIke
+    from ikeclone.ike.tunnel import Tunnel
+
+Handler = Callable[[Message, float], Payloads]
+
+KEEPALIVE = b"\xff"
+LINGER = 30.0
+
+
+class State(Enum):
+    """AUTHENTICATING awaits the peer's IKE_AUTH response, HALF_OPEN its request; REKEYED has a successor."""
+
+    AUTHENTICATING = "authenticating"
+    HALF_OPEN = "half-open"
+    ESTABLISHED = "established"
+    REKEYED = "rekeyed"
+    DELETING = "deleting"
+    DEAD = "dead"
+
+
+TRANSITIONS = {
+    State.AUTHENTICATING: {State.ESTABLISHED, State.DELETING, State.DEAD},
+    State.HALF_OPEN: {State.ESTABLISHED, State.DEAD},
+    State.ESTABLISHED: {State.REKEYED, State.DELETING, State.DEAD},
+    State.REKEYED: {State.DELETING, State.DEAD},
+    State.DELETING: {State.DEAD},
+    State.DEAD: set(),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Abilities:
+    """What IKE_SA_INIT found out about the peer and the way to it."""
+
+    fragmentation: bool
+    nat: Nat
+
+
+class IkeSa:
+    """An IKE SA from the moment its keys are known. `handlers` are the requests it answers in its state."""
+
+    def __init__(
+        self,
+        host: Host,
+        tunnel: Tunnel,
+        state: State,
+        *,
+        initiator: bool,
+        spis: tuple[bytes, bytes],
+        suite: IkeSuite,
+        keys: IkeKeys,
+        path: Path,
+        abilities: Abilities,
+        now: float,
+    ) -> None:
+        self.host, self.tunnel, self.state = host, tunnel, state
+        self.spi_i, self.spi_r = spis
+        self.initiator = initiator
+        self.suite, self.keys, self.path, self.abilities = suite, keys, path, abilities
+        self.created = self.heard = now
+        self.established = -1.0
+        self.init_path = path
+        self.serial = host.serial()
+        self.handlers: dict[ExchangeType, Handler] = {}
+        self.children: dict[int, Child] = {}
+        self.queue: deque[Exchange] = deque()
+        self.rekey: RekeyIke | None = None
+        # IKE_SA_INIT was message 0 of the initiator; an IKE SA that was made by rekeying starts anew.
+        first = 0 if state is State.ESTABLISHED else 1
+        self.requests: RequestWindow[Exchange] = RequestWindow(first if initiator else 0)
+        self.responses = ResponseWindow(0 if initiator else first)
+        self._fragments = Reassembly()
+        self._set_up_keys()
+
+    def _set_up_keys(self) -> None:
+        self._protection = Protection(self.suite, self.keys, self.initiator, self.host.random)
+        if self.host.settings.key_log:
+            self.host.emit(IkeKeyed(self.spi_i, self.spi_r, self.suite, self.keys))
+
+    @property
+    def local_spi(self) -> bytes:
+        """The SPI that the peer addresses us by."""
+        return self.spi_i if self.initiator else self.spi_r
+
+    def enter(self, state: State, handlers: dict[ExchangeType, Handler] | None = None) -> None:
+        """Change the state and the requests that are legal in it; a change that the table does not know is a bug."""
+        if state not in TRANSITIONS[self.state]:
+            raise AssertionError(f"IKE SA #{self.serial}: {self.state.name} -> {state.name}")
+        self.state = state
+        self.handlers = handlers or {}
+
+    # Receiving
+
+    def receive(self, message: Message, datagram: bytes, path: Path, now: float) -> None:
+        """Take a message whose header names this SA. What is forged, stray or unwanted is counted and changes nothing."""
+        if message.header.initiator == self.initiator:
+            self.host.count("wrong initiator flag")
+        elif message.header.response:
+            self._receive_response(message, datagram, now)
+        else:
+            self._receive_request(message, datagram, path, now)
+
+    def _receive_request(self, message: Message, datagram: bytes, path: Path, now: float) -> None:
+        arrival = self.responses.arrival(message.header.message_id)
+        if arrival is Arrival.OUTSIDE:
+            self.host.count("request outside the window")
+            return
+        if arrival is Arrival.REPEATED:
+            if self._is_repetition(message, datagram):
+                self.host.send(self.responses.last, self.path)
+            return
+        if (opened := self._open(message, datagram)) is None:
+            return
+        self.heard = now
+        self._follow(path)
+        self.tunnel.proven(self)
+        self._respond(message.header, *opened, now)
+
+    def _respond(self, header: Header, first: PayloadType, plaintext: bytes, now: float) -> None:
+        fatal: PeerError | None = None
+        try:
+            inner = Message(header, parse_payloads(first, plaintext))
+            payloads = self._handle(inner, now)
+        except PeerError as error:
+            self.tunnel.note(Kind.PROGRESS, f"answering {header.exchange.name} with {error.notify.name}: {error}")
+            payloads = (refusal(error),)
+            fatal = error if isinstance(error, InvalidSyntax | AuthenticationFailed) else None
+        self._answer(header, payloads)
+        if fatal is not None and self.state is not State.DEAD:
+            self.close(now, str(fatal), linger=True)
+        self.pump(now)
+
+    def _handle(self, inner: Message, now: float) -> Payloads:
+        handler = self.handlers.get(inner.header.exchange)
+        if handler is not None:
+            return handler(inner, now)
+        if inner.header.exchange is ExchangeType.CREATE_CHILD_SA and self.state in (
+            State.REKEYED,
+            State.DELETING,
+        ):
+            raise TemporaryFailure("this IKE SA is on its way out")
+        raise InvalidSyntax(f"{inner.header.exchange.name} while {self.state.value}")
+
+    def _answer(self, request: Header, payloads: Payloads) -> None:
+        header = Header(self.spi_i, self.spi_r, request.exchange, request.message_id, self.initiator, True)
+        datagrams = self._seal(header, payloads)
+        self.responses.answered(datagrams)
+        self.host.send(datagrams, self.path)
+
+    def _receive_response(self, message: Message, datagram: bytes, now: float) -> None:
+        header = message.header
+        request = self.requests.outstanding.get(header.message_id)
+        if request is None or request.exchange.type is not header.exchange:
+            self.host.count("response without a request")
+            return
+        if (opened := self._open(message, datagram)) is None:
+            return
+        self.heard = now
+        self.requests.answered(header.message_id)
+        self.host.timers.cancel(self, f"retransmit {header.message_id}")
+        try:
+            request.exchange.response(Message(header, parse_payloads(*opened)), now)
+        except PeerError as error:
+            request.exchange.failed(error, now)
+        self.pump(now)
+
+    def _open(self, message: Message, datagram: bytes) -> tuple[PayloadType, bytes] | None:
+        """The first payload type and the plaintext, None while fragments are missing or when it is not authentic."""
+        payload = message.payloads[-1] if message.payloads else None
+        try:
+            if isinstance(payload, Encrypted):
+                return payload.first, self._protection.open(payload, datagram)
+            if isinstance(payload, EncryptedFragment):
+                part = self._protection.open(payload, datagram)
+                return self._reassemble(message.header, payload, part)
+        except IntegrityError:
+            self.host.count("integrity check failed")
+        except InvalidSyntax:
+            self.host.count("bad fragment")
+        else:
+            self.host.count("unprotected message")
+        return None
+
+    def _reassemble(self, header: Header, payload: EncryptedFragment, part: bytes) -> tuple[PayloadType, bytes] | None:
+        # Requests and responses have message IDs of their own: keep them apart by the sign.
+        key = ~header.message_id if header.response else header.message_id
+        whole = self._fragments.add(key, payload.number, payload.total, payload.first, part)
+        return None if whole is None else (self._fragments.first, whole)
+
+    def _is_repetition(self, message: Message, datagram: bytes) -> bool:
+        payload = message.payloads[-1] if message.payloads else None
+        try:
+            if isinstance(payload, Encrypted):
+                self._protection.open(payload, datagram)
+                return True
+            if isinstance(payload, EncryptedFragment):
+                self._protection.open(payload, datagram)
+                return payload.number == 1
+        except IntegrityError:
+            self.host.count("integrity check failed")
+        return False
+
+    def _follow(self, path: Path) -> None:
+        """A peer behind a NAT may get a new address or port; an authentic new request proves it (section 2.23)."""
+        if path != self.path and self.abilities.nat.remote and path.local == self.path.local:
+            self.path = path
+            for child in self.children.values():
+                child.path = path
+                self.host.emit(MoveChild(child.inbound_spi, path))
+
+    # Sending
+
+    def enqueue(self, exchange: Exchange, now: float) -> None:
+        """Start an exchange as soon as the peer's window allows."""
+        self.queue.append(exchange)
+        self.pump(now)
+
+    def pump(self, now: float) -> None:
+        """Send the requests that there is room for."""
+        while self.queue and self.requests.has_room and self.state not in (State.DEAD, State.REKEYED):
+            exchange = self.queue.popleft()
+            payloads = exchange.request(now)
+            if payloads is not None:
+                self._request(exchange, payloads, now)
+
+    def _request(self, exchange: Exchange, payloads: Payloads, now: float) -> None:
+        header = Header(self.spi_i, self.spi_r, exchange.type, self.requests.next_id, self.initiator, False)
+        request = self.requests.sent(exchange, self._seal(header, payloads), now)
+        self.host.send(request.datagrams, self.path)
+        self._arm(request, now)
+
+    def _arm(self, request: Outstanding[Exchange], now: float) -> None:
+        delay = self.tunnel.connection.timing.retransmit_first * 2 ** (request.sent - 1)
+        name = f"retransmit {request.message_id}"
+        self.host.timers.set(self, name, now + delay, lambda at: self._retransmit(request, at))
+
+    def _retransmit(self, request: Outstanding[Exchange], now: float) -> None:
+        waited = now - request.since
+        if waited >= self.tunnel.connection.timing.retransmit_timeout:
+            self.lose(now, f"no response to {request.exchange.type.name} for {waited:.0f} seconds")
+            return
+        request.sent += 1
+        text = (
+            f"retransmission {request.sent - 1} of {request.exchange.type.name}; no response for {waited:.1f} seconds"
+        )
+        self.tunnel.note(Kind.PROGRESS, text)
+        self.host.send(request.datagrams, self.path)
+        self._arm(request, now)
+
+    def _seal(self, header: Header, payloads: Payloads) -> tuple[bytes, ...]:
+        limit = self.host.settings.fragment_size if self.abilities.fragmentation else None
+        return self._protection.seal(header, payloads, limit)
+
+    @property
+    def changing_children(self) -> bool:
+        """Whether a request of ours that makes or removes Child SAs awaits its response."""
+        return any(request.exchange.changes_children for request in self.requests.outstanding.values())
+
+    # Ending
+
+    def supersede(self, new: IkeSa, now: float) -> None:
+        """Hand every Child SA and every waiting exchange over to the IKE SA that takes this one's place."""
+        self.enter(State.REKEYED, {ExchangeType.INFORMATIONAL: self.handlers[ExchangeType.INFORMATIONAL]})
+        for name in ("rekey", "expire", "liveness", "keepalive"):
+            self.host.timers.cancel(self, name)
+        # The peer, or we, delete this SA next; should that fail, it does not stay.
+        self.host.timers.set(self, "expire", now + LINGER, lambda at: self.close(at, "rekeyed"))
+        new.children.update(self.children)
+        self.children.clear()
+        for exchange in self.queue:
+            exchange.sa = new
+        new.queue.extend(self.queue)
+        self.queue.clear()
+        self.tunnel.superseded(self, new)
+        new.pump(now)
+
+    def finish(self, exchange: Exchange, now: float) -> None:
+        """Send the last request of this SA: nothing else is sent after it."""
+        for waiting in self.queue:
+            waiting.dropped()
+        self.queue.clear()
+        if (payloads := exchange.request(now)) is not None:
+            self._request(exchange, payloads, now)
+
+    def lose(self, now: float, reason: str) -> None:
+        """The peer is gone: end without a word to it."""
+        self.close(now, reason, peer_dead=True)
+
+    def close(self, now: float, reason: str, *, linger: bool = False, peer_dead: bool = False) -> None:
+        """End this SA with all its Child SAs. With `linger` the last response can still be repeated for a while."""
+        self.enter(State.DEAD)
+        self.host.timers.cancel(self)
+        for exchange in (*self.queue, *(request.exchange for request in self.requests.outstanding.values())):
+            exchange.dropped()
+        self.queue.clear()
+        self.requests.outstanding.clear()
+        for child in tuple(self.children.values()):
+            self.tunnel.remove_child(self, child, now)
+        if linger:
+            self.host.timers.set(self, "forget", now + LINGER, lambda _: self.tunnel.forget(self))
+        else:
+            self.tunnel.forget(self)
+        self.tunnel.closed(self, now, reason, peer_dead=peer_dead)

@@ -1,0 +1,73 @@
+"""Message IDs, the request window and retransmission (RFC 7296 sections 2.1 to 2.3)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import Generic, TypeVar
+
+E = TypeVar("E")
+
+
+@dataclass(slots=True)
+class Outstanding(Generic[E]):
+    """A request that awaits its response: what to send again, and since when."""
+
+    exchange: E
+    message_id: int
+    datagrams: tuple[bytes, ...]
+    since: float
+    sent: int = 1
+
+
+@dataclass(slots=True)
+class RequestWindow(Generic[E]):
+    """Our requests. `size` is how many the peer takes at a time (SET_WINDOW_SIZE, RFC 7296 section 2.3)."""
+
+    next_id: int = 0
+    size: int = 1
+    outstanding: dict[int, Outstanding[E]] = field(default_factory=dict)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether another request may be sent. The window counts from the oldest one that is unanswered."""
+        oldest = min(self.outstanding, default=self.next_id)
+        return self.next_id < oldest + self.size
+
+    def sent(self, exchange: E, datagrams: tuple[bytes, ...], now: float) -> Outstanding[E]:
+        """Note a request that took the next message ID."""
+        request = Outstanding(exchange, self.next_id, datagrams, now)
+        self.outstanding[self.next_id] = request
+        self.next_id += 1
+        return request
+
+    def answered(self, message_id: int) -> None:
+        """The response is there and good: the request is not sent again."""
+        del self.outstanding[message_id]
+
+
+class Arrival(Enum):
+    """How a request's message ID stands to the ones seen before."""
+
+    NEW = auto()
+    REPEATED = auto()
+    OUTSIDE = auto()
+
+
+@dataclass(slots=True)
+class ResponseWindow:
+    """The peer's requests, in order, and the response to the last one, kept to be sent again."""
+
+    expected: int = 0
+    last: tuple[bytes, ...] = ()
+
+    def arrival(self, message_id: int) -> Arrival:
+        """Only the next request is processed; the one before gets the same octets again."""
+        if message_id == self.expected:
+            return Arrival.NEW
+        return Arrival.REPEATED if self.last and message_id == self.expected - 1 else Arrival.OUTSIDE
+
+    def answered(self, datagrams: tuple[bytes, ...]) -> None:
+        """Note the response to the expected request."""
+        self.last = datagrams
+        self.expected += 1

@@ -1,0 +1,126 @@
+"""A data plane in memory: no packets leave the process. Tests use it, and `--backend memory` tries out a configuration."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import count
+
+from ikeclone.backend import Acquire, BackendError, ChildSa, Counters, Event, Path, Policy
+
+
+@dataclass(frozen=True, slots=True)
+class Packet:
+    """An ESP packet: the SPI that it is for, and the key that stands for its encryption."""
+
+    spi: int
+    key: bytes = field(repr=False)
+    size: int
+
+
+class MemoryBackend:
+    """Child SAs as entries of a dictionary. `transmit` and `receive` do what a CPU with a packet would do."""
+
+    name = "memory"
+    wants_encapsulation = False
+
+    def __init__(self, cpus: frozenset[int] = frozenset({0}), first_spi: int = 0x1000) -> None:
+        self._cpus = cpus
+        self._spis = count(first_spi)
+        self.reserved: set[int] = set()
+        self.policies: dict[str, Policy] = {}
+        self.installed: dict[int, ChildSa] = {}
+        self.outbound: dict[tuple[str, int | None], int] = {}
+        self.events: deque[Event] = deque()
+        self._counters: dict[int, Counters] = {}
+        self._wake = asyncio.Event()
+
+    def cpus(self) -> frozenset[int]:
+        return self._cpus
+
+    def allocate_spi(self, cpu: int | None) -> int:
+        spi = next(self._spis)
+        self.reserved.add(spi)
+        return spi
+
+    def share(self, sock: object) -> None:
+        """No ESP arrives here."""
+
+    async def start(self) -> None:
+        """There is nothing to set up."""
+
+    async def stop(self) -> None:
+        self.policies.clear()
+        self.installed.clear()
+        self.outbound.clear()
+        self.reserved.clear()
+
+    async def route(self, policy: Policy) -> None:
+        self.policies[policy.connection] = policy
+
+    async def unroute(self, connection: str) -> None:
+        self.policies.pop(connection, None)
+
+    async def install(self, sa: ChildSa) -> None:
+        if sa.inbound_spi not in self.reserved:
+            raise BackendError(f"SPI {sa.inbound_spi:#x} was not reserved")
+        self.reserved.discard(sa.inbound_spi)
+        self.installed[sa.inbound_spi] = sa
+        self._counters[sa.inbound_spi] = Counters()
+
+    async def activate(self, inbound_spi: int) -> None:
+        sa = self._sa(inbound_spi)
+        self.outbound[sa.connection, sa.cpu] = inbound_spi
+
+    async def remove(self, inbound_spi: int) -> None:
+        self.reserved.discard(inbound_spi)
+        self._counters.pop(inbound_spi, None)
+        if (sa := self.installed.pop(inbound_spi, None)) and self.outbound.get((sa.connection, sa.cpu)) == inbound_spi:
+            del self.outbound[sa.connection, sa.cpu]
+
+    async def move(self, inbound_spi: int, path: Path) -> None:
+        self._sa(inbound_spi)
+
+    async def counters(self) -> Mapping[int, Counters]:
+        return self._counters
+
+    async def event(self) -> Event:
+        while not self.events:
+            self._wake.clear()
+            await self._wake.wait()
+        return self.events.popleft()
+
+    def describe(self) -> Mapping[str, str]:
+        return {"cpus": ", ".join(map(str, sorted(self._cpus))), "packets": "none: nothing is sent"}
+
+    def transmit(self, connection: str, cpu: int, size: int) -> Packet | None:
+        """A packet of the connection's traffic leaves on a CPU; without a clone there, an Acquire is raised."""
+        clone = self.outbound.get((connection, cpu))
+        if clone is None:
+            self.events.append(Acquire(connection, cpu))
+            self._wake.set()
+            clone = self.outbound.get((connection, None))
+        if clone is None:
+            return None
+        counters = self._counters[clone]
+        counters.out_packets += 1
+        counters.out_bytes += size
+        sa = self.installed[clone]
+        return Packet(sa.outbound_spi, sa.outbound_keys.encryption, size)
+
+    def receive(self, packet: Packet) -> ChildSa | None:
+        """A packet arrives; the SA that took it, or None when there is no such SA or its key differs."""
+        sa = self.installed.get(packet.spi)
+        if sa is None or sa.inbound_keys.encryption != packet.key:
+            return None
+        counters = self._counters[packet.spi]
+        counters.in_packets += 1
+        counters.in_bytes += packet.size
+        return sa
+
+    def _sa(self, inbound_spi: int) -> ChildSa:
+        if inbound_spi not in self.installed:
+            raise BackendError(f"no SA with SPI {inbound_spi:#x}")
+        return self.installed[inbound_spi]

@@ -1,0 +1,247 @@
+"""A virtual network: endpoints with in-memory data planes, links that lose, repeat and delay, and a clock that jumps."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field, replace
+from ipaddress import ip_address, ip_network
+from random import Random
+
+from ikeclone.apply import apply
+from ikeclone.backend import Acquire, Path
+from ikeclone.connection import Auto, Choice, Connection, End, Identity, Secret, Timing
+from ikeclone.crypto.registry import parse_esp, parse_ike
+from ikeclone.ike.actions import Datagram, IkeKeyed, Kind, Report
+from ikeclone.ike.child import Child
+from ikeclone.ike.endpoint import Endpoint
+from ikeclone.ike.host import Settings
+from ikeclone.ike.sa import IkeSa
+from ikeclone.memory import MemoryBackend, Packet
+from ikeclone.selectors import IPAddress, TrafficSelector
+
+WEST, EAST = ip_address("192.1.2.45"), ip_address("192.1.2.23")
+NAME = "westnet-eastnet"
+SECRET = Secret((Identity.parse("@west"), Identity.parse("@east")), b"a secret of the pair tests")
+IKE, ESP = "aes_gcm256-sha2_256-dh31", "aes_gcm256"
+
+WEST_END = End(WEST, Identity.parse("@west"), (TrafficSelector.of(ip_network("192.0.1.0/24")),))
+EAST_END = End(EAST, Identity.parse("@east"), (TrafficSelector.of(ip_network("192.0.2.0/24")),))
+
+
+def connection(local: End, remote: End, **changes: object) -> Connection:
+    """The seed's connection, seen from one side."""
+    base = Connection(NAME, local, remote, parse_ike(IKE), parse_esp(ESP), clones=2, auto=Auto.ADD)
+    return replace(base, **{"timing": Timing(margin=60), "encapsulation": Choice.AUTO, **changes})  # type: ignore[arg-type]
+
+
+@dataclass
+class Link:
+    """What happens to what is sent: delay in seconds, and the chances of loss and repetition, 0 to 1."""
+
+    delay: float = 0.01
+    jitter: float = 0.0
+    loss: float = 0.0
+    repeat: float = 0.0
+    cut: bool = False
+    drop: Callable[[bytes], bool] = field(default=lambda data: False)
+
+
+class Side:
+    """One host of the network."""
+
+    def __init__(
+        self, network: Network, address: IPAddress, conn: Connection, cpus: int, settings: Settings, seed: int
+    ) -> None:
+        self.network, self.address, self.conn = network, address, conn
+        self.backend = MemoryBackend(frozenset(range(cpus)), first_spi=0x1000 * (seed + 1))
+        self.settings, self.random = settings, Random(seed)
+        self.secrets: tuple[Secret, ...] = (SECRET,)
+        self.reports: list[Report] = []
+        self.sent: list[Datagram] = []
+        self.keyed: list[IkeKeyed] = []
+        self.failed_installs: list[str] = []
+        self.start()
+
+    def start(self) -> None:
+        """Start the daemon, or start it anew: all that it knew is gone."""
+        finish(self.backend.stop())
+        self.endpoint = Endpoint(self.backend, self.random.randbytes, self.network.now, self.secrets, self.settings)
+        self.endpoint.add(self.conn, self.network.now)
+        self.network.settle(self)
+
+    @property
+    def children(self) -> list[Child]:
+        """The connection's Child SAs."""
+        return sorted(self.endpoint.tunnels[NAME].clones, key=lambda c: (c.instance, c.serial))
+
+    @property
+    def ike(self) -> IkeSa | None:
+        """The connection's IKE SA."""
+        return self.endpoint.tunnels[NAME].ike
+
+    def up(self) -> None:
+        self.endpoint.tunnel(NAME).up(self.network.now)
+        self.network.settle(self)
+
+    def down(self) -> None:
+        self.endpoint.tunnel(NAME).down(self.network.now)
+        self.network.settle(self)
+
+    def rekey(self, *, ike: bool = False) -> None:
+        self.endpoint.tunnel(NAME).rekey(self.network.now, ike)
+        self.network.settle(self)
+
+    def packet(self, cpu: int, size: int = 84) -> bool:
+        """Traffic on a CPU: a packet is sent if there is an SA for it, and acquires reach the daemon."""
+        packet = self.backend.transmit(NAME, cpu, size)
+        while self.backend.events:
+            event = self.backend.events.popleft()
+            assert isinstance(event, Acquire)
+            self.endpoint.acquire(event.connection, event.cpu, self.network.now)
+        if packet is not None:
+            self.network.carry(self, packet)
+        self.network.settle(self)
+        return packet is not None
+
+    def kinds(self, *kinds: Kind) -> list[Report]:
+        """The reports of these kinds so far."""
+        return [report for report in self.reports if report.kind in kinds]
+
+
+class Network:
+    """West and east of the seed. Time passes only in `run`."""
+
+    def __init__(
+        self,
+        *,
+        cpus: tuple[int, int] = (2, 2),
+        seed: int = 1,
+        west: dict[str, object] | None = None,
+        east: dict[str, object] | None = None,
+        settings: Settings | None = None,
+        delay: float = 0.01,
+    ) -> None:
+        self.now = 1000.0
+        self.random = Random(seed)
+        self._events: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = 0
+        self.link = Link(delay=delay)
+        self.lost_packets: list[Packet] = []
+        self.seen: list[Datagram] = []
+        settings = settings or Settings()
+        self.west = Side(self, WEST, connection(WEST_END, EAST_END, **(west or {})), cpus[0], settings, seed)
+        self.east = Side(self, EAST, connection(EAST_END, WEST_END, **(east or {})), cpus[1], settings, seed + 1000)
+
+    @property
+    def sides(self) -> tuple[Side, Side]:
+        return self.west, self.east
+
+    def peer(self, side: Side) -> Side:
+        return self.east if side is self.west else self.west
+
+    def settle(self, side: Side) -> None:
+        """Do what an endpoint asks for, then send what it wants to send."""
+        for action in side.endpoint.actions():
+            if isinstance(action, Report):
+                side.reports.append(action)
+            elif isinstance(action, IkeKeyed):
+                side.keyed.append(action)
+            else:
+                finish(apply(side.backend, action))
+        for datagram in side.endpoint.datagrams():
+            side.sent.append(datagram)
+            self._carry_ike(side, datagram)
+
+    def carry(self, side: Side, packet: Packet) -> None:
+        """An ESP packet crosses the link; one that nobody takes is noted in `lost_packets`."""
+        if not self._lost():
+            self.at(self._delay(), lambda: self._deliver(self.peer(side), packet))
+
+    def _deliver(self, side: Side, packet: Packet) -> None:
+        if side.backend.receive(packet) is None:
+            self.lost_packets.append(packet)
+
+    def _carry_ike(self, side: Side, datagram: Datagram) -> None:
+        self.seen.append(datagram)
+        if self.link.drop(datagram.data):
+            return
+        for _ in range(1 + (self.random.random() < self.link.repeat)):
+            if not self._lost():
+                self.at(self._delay(), lambda: self._receive(self.peer(side), datagram))
+
+    def _receive(self, side: Side, datagram: Datagram) -> None:
+        there = datagram.path
+        if there.remote != side.address or len(datagram.data) == 1:
+            return
+        here = Path(there.remote, there.local, there.remote_port, there.local_port)
+        side.endpoint.receive(datagram.data, here, self.now)
+        self.settle(side)
+
+    def _lost(self) -> bool:
+        return self.link.cut or self.random.random() < self.link.loss
+
+    def _delay(self) -> float:
+        return self.link.delay + self.random.random() * self.link.jitter
+
+    def at(self, delay: float, event: Callable[[], None]) -> None:
+        """Do something later."""
+        self._order += 1
+        heapq.heappush(self._events, (self.now + delay, self._order, event))
+
+    def run(self, seconds: float) -> None:
+        """Let time pass, with everything that happens in it."""
+        end = self.now + seconds
+        while (when := self._next()) is not None and when <= end:
+            self.now = max(self.now, when)
+            if self._events and self._events[0][0] <= self.now:
+                heapq.heappop(self._events)[2]()
+            for side in self.sides:
+                side.endpoint.tick(self.now)
+                self.settle(side)
+        self.now = end
+
+    def run_until(self, condition: Callable[[], bool], limit: float = 300.0) -> None:
+        """Let time pass until something holds; fail when it does not within the limit."""
+        end = self.now + limit
+        while not condition():
+            when = self._next()
+            assert when is not None, "nothing will happen any more"
+            assert when <= end, "it did not happen in time"
+            self.run(max(0.0, when - self.now))
+
+    def _next(self) -> float | None:
+        times = [t for side in self.sides if (t := side.endpoint.timer()) is not None]
+        if self._events:
+            times.append(self._events[0][0])
+        return min(times, default=None)
+
+    def established(self) -> Network:
+        """Bring the connection up from the west."""
+        self.west.up()
+        self.run_until(lambda: all(len(side.children) == 1 for side in self.sides))
+        return self
+
+    def assert_consistent(self) -> None:
+        """Both sides hold the same SAs, with equal keys, and the data planes hold what the endpoints do."""
+        west, east = (s.backend.installed for s in self.sides)
+        assert {sa.outbound_spi for sa in west.values()} == set(east)
+        assert {sa.outbound_spi for sa in east.values()} == set(west)
+        for sa in west.values():
+            other = east[sa.outbound_spi]
+            assert sa.outbound_keys == other.inbound_keys
+            assert sa.inbound_keys == other.outbound_keys
+        for side in self.sides:
+            assert set(side.backend.installed) == {c.inbound_spi for c in side.children}
+            assert not side.backend.reserved
+            live = {*side.endpoint.ike_sas(), *side.children, *side.endpoint.tunnels.values()}
+            assert {owner for owner in side.endpoint.host.timers.owners()} <= live
+
+
+def finish(coroutine: Coroutine[object, None, None]) -> None:
+    """Run a coroutine that never waits, as those of the in-memory data plane are: there is no event loop here."""
+    try:
+        coroutine.send(None)
+    except StopIteration:
+        return
+    raise AssertionError("it waits")
