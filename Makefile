@@ -33,7 +33,8 @@ lint: $(READY)
 
 interop: $(READY)
 	@$(call install,$(INTEROP))
-	@$(BIN)/python -m interop
+	@mkdir -p build
+	@flock build/interop.lock $(BIN)/python -m interop
 
 bench: $(READY)
 	@$(call install,$(INTEROP))

@@ -42,6 +42,7 @@ class DaemonProcess:
         self.keys = directory / "keys"
         self._conf, self._secrets = directory / "ipsec.conf", directory / "ipsec.secrets"
         self._conf.write_text(conf)
+        self.log.touch()
         self._secrets.touch(mode=0o600)
         self._secrets.write_text(secrets)
 
@@ -90,7 +91,8 @@ class DaemonProcess:
 
     def _answers(self) -> bool:
         if self.process.poll() is not None:
-            raise RuntimeError(f"{self.namespace.name}: the daemon ended:\n{self.last_words()}")
+            code = self.process.returncode
+            raise RuntimeError(f"{self.namespace.name}'s daemon ended with exit code {code}; its log says why")
         try:
             self.status()
         except ControlError:
