@@ -62,9 +62,7 @@ def daemon(
 
 def demo(
     pcap: Annotated[Path | None, typer.Option(metavar="FILE", help="Capture the packets there.")] = None,
-    keep_logs: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Leave the logs of the daemons there.")
-    ] = None,
+    keep_logs: Annotated[Path | None, typer.Option(metavar="DIR", help="Leave the logs of the daemons there.")] = None,
 ) -> None:
     """Two daemons in two network namespaces, one Child SA per CPU between them."""
     from ikeclone.demo.run import main
@@ -88,7 +86,7 @@ def check(
         for error in errors:
             typer.echo(str(error), err=True)
         if not errors:
-            typer.echo(f"{file}: {len(connections)} connection(s), no mistakes")
+            typer.echo(f"{file}: no mistakes, connections: {', '.join(connections) or 'none'}")
     if errors:
         raise typer.Exit(1)
 

@@ -12,6 +12,8 @@ from ikeclone.config.problems import ConfigErrors, Problems
 from ikeclone.config.sections import Sections
 from ikeclone.connection import Identity, Secret, find_secret
 
+_REQUIRED = {"left", "right", "authby"}
+
 
 def load(path: Path) -> Config:
     """Read a configuration file and those it includes.
@@ -48,7 +50,7 @@ def _check_known(sections: list[Section], problems: Problems) -> None:
 def _conns(sections: Sections, problems: Problems) -> tuple[Conn, ...]:
     conns = []
     for section in sections.conns():
-        if section.template and not {"left", "right"} <= section.keywords.keys():
+        if section.template and not section.keywords.keys() >= _REQUIRED:
             continue
         with problems.gather():
             conns.append(Conn(section.name, section.place, fill_conn(section)))
@@ -60,7 +62,7 @@ def _identity(end: EndKeywords) -> Identity | None:
 
 
 def _has_secret(conn: Conn, secrets: tuple[Secret, ...]) -> bool:
-    """Whether there is a secret, whichever end is this host; the other end's will do for one that is anyone."""
+    """Whether there is a secret, whichever end is this host; an end that is anyone takes the other's."""
     left, right = _identity(conn.keywords.left), _identity(conn.keywords.right)
     one, other = left or right, right or left
     if one is None or other is None:

@@ -53,7 +53,7 @@ class Keyworded(BaseModel):
 
 
 class Setup(Keyworded):
-    """`config setup`. `listen` empty is every address; `uniqueids` lets a peer's new IKE SA replace its old one."""
+    """`config setup`. Empty `listen` is all addresses; with `uniqueids` a peer's new IKE SA ends its old."""
 
     listen: Annotated[tuple[IPAddress, ...], PlainValidator(values.addresses)] = ()
     uniqueids: YesNo = True

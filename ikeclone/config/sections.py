@@ -61,9 +61,8 @@ class Sections:
         taken_over = {entry.value for conn in self._conns.values() for entry in conn.also}
         for name, conn in self._conns.items():
             keywords: dict[str, Entry] = {}
-            with self._problems.gather():
-                for inherited in self._lineage(name, []):
-                    keywords = {**self._conns[inherited].own, **keywords}
+            for inherited in self._lineage(name, []):
+                keywords = {**self._conns[inherited].own, **keywords}
             yield Merged(f"conn {name}", conn.place, {**self._defaults, **keywords}, name in taken_over)
 
     def _add(self, section: Section) -> None:
@@ -100,7 +99,8 @@ class Sections:
         seen.append(name)
         for entry in self._conns[name].also:
             if entry.value not in self._conns:
-                raise entry.place.error(f"{entry.section}: also={entry.value}: there is no such conn")
-            if entry.value not in seen:
+                missing = f"{entry.section}: also={entry.value}: there is no such conn"
+                self._problems.add(entry.place.error(missing))
+            elif entry.value not in seen:
                 self._lineage(entry.value, seen)
         return seen

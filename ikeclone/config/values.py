@@ -24,10 +24,12 @@ MAX_CLONES = 1024
 
 def one_of(values: Mapping[str, T]) -> Callable[[str], T]:
     """A keyword with a fixed set of words."""
+    words = ", ".join(values)
+    must = f"must be one of {words}" if len(values) > 1 else f"must be {words}: nothing else is supported"
 
     def parse(text: str) -> T:
         if text.lower() not in values:
-            raise ValueError(f"must be one of {', '.join(values)}")
+            raise ValueError(must)
         return values[text.lower()]
 
     return parse

@@ -63,6 +63,9 @@ class ControlServer:
             await self._serve(reader, writer)
         except ConnectionError:
             _log.debug("a client of the control socket left early")
+        except asyncio.CancelledError:
+            # Only close() cancels, and asyncio's streams (Python 3.11) log a cancelled callback as a failure.
+            _log.debug("a client of the control socket is left without an answer")
         finally:
             self._clients.discard(client)
             writer.close()
