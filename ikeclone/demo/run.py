@@ -17,6 +17,7 @@ from ikeclone.demo.tunnel import tunnel
 from ikeclone.errors import ControlError
 
 UNSHARE = ("unshare", "--user", "--map-root-user", "--net")
+TUN = "/dev/net/tun"
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 FAILURES = (DoesNotHoldError, ControlError, RuntimeError, OSError, subprocess.SubprocessError)
 
@@ -69,10 +70,13 @@ def _leave(number: int, _frame: object) -> None:
 
 
 def _enter_user_namespace() -> None:
-    """Start over in a user namespace, where this user is root; returns only where users may not have one."""
+    """Start over in a user namespace, where this user is root; returns only if that is of no use here."""
     console = Console(stderr=True)
     if subprocess.run([*UNSHARE, "true"], stderr=subprocess.DEVNULL, check=False).returncode:
-        console.print("ikeclone demo: skipped, for it needs root, or a system where users have user namespaces")
+        console.print("skipped: it needs root, or a system that lets its users have user namespaces")
+        return
+    if not os.access(TUN, os.R_OK | os.W_OK):
+        console.print(f"skipped: it needs root, or a system that lets its users open {TUN}")
         return
     console.print("not root: all of it runs in a user namespace")
     os.execvp(UNSHARE[0], [*UNSHARE, *sys.orig_argv])  # noqa: S606  there is no shell in it
