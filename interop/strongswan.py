@@ -130,8 +130,10 @@ class StrongSwan:
     def initiate(self, check: bool = True) -> str:
         return self.swanctl("--initiate", "--child", "net", "--timeout", "20", check=check)
 
-    def rekey_child(self, number: int) -> None:
-        self.swanctl("--rekey", "--child-id", str(number))
+    def rekey_children(self) -> None:
+        """Rekey every Child SA, one after the other."""
+        for child in self.children():
+            self.swanctl("--rekey", "--child-id", str(child.number))
 
     def rekey_ike(self) -> None:
         self.swanctl("--rekey", "--ike", "gw")

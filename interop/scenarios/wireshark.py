@@ -1,11 +1,11 @@
 """Wireshark decrypts all of it with ikeclone's key log: IKE, and ESP before and after a rekey."""
 
-from interop.lab import Lab, cpus, expect
-from interop.scenarios.clones import open_clones
+from interop.lab import Lab, expect
+from interop.steps import open_clones
 
 
 def run(lab: Lab) -> None:
-    open_clones(lab, cpus()[:2])
+    open_clones(lab)
     lab.ping()
     lab.ikeclone.command("rekey", "gw")
     lab.ikeclone.command("rekey", "gw", "--ike")
