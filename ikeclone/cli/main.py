@@ -22,13 +22,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-app.command()(local.daemon)
-app.command()(local.check)
-app.command()(local.demo)
-app.command()(whack.auto)
-app.command()(whack.whack)
 
 
 def _version(wanted: bool) -> None:
@@ -69,7 +64,7 @@ def rekey(
     name: NAME,
     ike: Annotated[bool, typer.Option("--ike", help="Rekey the IKE SA, not the Child SAs.")] = False,
 ) -> None:
-    """Rekey the Child SAs of a connection, the fallback and every clone, or its IKE SA."""
+    """Rekey the Child SAs of a connection, clones included, or its IKE SA."""
     tell(ask(ctx, models.Rekey(name=name, ike=ike)))
 
 
@@ -99,6 +94,13 @@ def clones(ctx: typer.Context, name: NAME, json: JSON = False) -> None:
 def stop(ctx: typer.Context) -> None:
     """Take every connection down and end the daemon."""
     tell(ask(ctx, models.Stop()))
+
+
+app.command()(local.daemon)
+app.command()(local.check)
+app.command()(local.demo)
+app.command()(whack.auto)
+app.command()(whack.whack)
 
 
 def run() -> None:

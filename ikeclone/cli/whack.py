@@ -36,7 +36,7 @@ def whack(
     terminate: Annotated[bool, typer.Option("--terminate", "--down")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
-    """`ipsec whack`: --trafficstatus or --status, or --initiate or --terminate with --name NAME."""
+    """`ipsec whack`: --trafficstatus, --status, --initiate or --terminate."""
     commands: list[Command] = []
     if trafficstatus:
         commands.append(TrafficStatus(name=name))

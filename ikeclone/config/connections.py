@@ -57,9 +57,7 @@ class Conn:
         if all(ours):
             raise self.place.error(f"conn {self.name}: {which} are both addresses of this host")
         has = ", ".join(map(str, sorted(addresses, key=str)[:_MAX_NAMED])) or "none"
-        raise self.place.error(
-            f"conn {self.name}: neither of {which} is an address of this host, which has {has}"
-        )
+        raise self.place.error(f"conn {self.name}: neither of {which} is an address of this host, which has {has}")
 
 
 @dataclass(frozen=True, slots=True)

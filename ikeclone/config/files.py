@@ -63,6 +63,4 @@ class Source:
         try:
             return data.decode("utf-8-sig")
         except UnicodeDecodeError as error:
-            raise Place(self.path, data.count(b"\n", 0, error.start) + 1).error(
-                "this is not UTF-8 text"
-            ) from None
+            raise Place(self.path, data.count(b"\n", 0, error.start) + 1).error("this is not UTF-8 text") from None

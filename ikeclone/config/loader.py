@@ -10,7 +10,7 @@ from ikeclone.config.lexer import Section, read_sections
 from ikeclone.config.models import EndKeywords, Setup
 from ikeclone.config.problems import ConfigErrors, Problems
 from ikeclone.config.sections import Sections
-from ikeclone.connection import Identity, Secret, find_secret
+from ikeclone.connection import Secret, find_secret
 
 _REQUIRED = {"left", "right", "authby"}
 
@@ -57,21 +57,17 @@ def _conns(sections: Sections, problems: Problems) -> tuple[Conn, ...]:
     return tuple(conns)
 
 
-def _identity(end: EndKeywords) -> Identity | None:
-    return end.end().identity
+def _ends(conn: Conn) -> tuple[EndKeywords, EndKeywords]:
+    return conn.keywords.left, conn.keywords.right
 
 
 def _has_secret(conn: Conn, secrets: tuple[Secret, ...]) -> bool:
     """Whether there is a secret, whichever end is this host; an end that is anyone takes the other's."""
-    left, right = _identity(conn.keywords.left), _identity(conn.keywords.right)
-    one, other = left or right, right or left
-    if one is None or other is None:
-        return bool(secrets)
+    identities = [known for end in _ends(conn) if (known := end.end().identity)]
+    one, other = identities[0], identities[-1]
     return find_secret(secrets, one, other) is not None or find_secret(secrets, other, one) is not None
 
 
 def _no_secret(conn: Conn) -> str:
-    names = " ".join(str(_identity(end) or "%any") for end in (conn.keywords.left, conn.keywords.right))
-    return (
-        f"conn {conn.name}: there is no preshared key: put a line '{names} : PSK \"...\"' into ipsec.secrets"
-    )
+    names = " ".join(str(end.end().identity or "%any") for end in _ends(conn))
+    return f"conn {conn.name}: there is no preshared key: put a line '{names} : PSK \"...\"' into ipsec.secrets"

@@ -114,9 +114,9 @@ class ConnKeywords(Keyworded):
     esp: Annotated[tuple[Proposal, ...], PlainValidator(registry.parse_esp)] = registry.DEFAULT_ESP
     esn: Annotated[tuple[Esn, ...], PlainValidator(values.one_of(_ESN))] = ()
     pfs: YesNo = True
-    encapsulation: Annotated[
-        Choice, PlainValidator(values.one_of({choice.value: choice for choice in Choice}))
-    ] = Choice.AUTO
+    encapsulation: Annotated[Choice, PlainValidator(values.one_of({choice.value: choice for choice in Choice}))] = (
+        Choice.AUTO
+    )
     fragmentation: Annotated[bool, PlainValidator(values.yes_no_force)] = True
     replay_window: Annotated[int, PlainValidator(values.integer(0, 4096))] = 128
     rekey: YesNo = True
@@ -124,9 +124,7 @@ class ConnKeywords(Keyworded):
     ipsec_lifetime: Lifetime = _TIMING.child_lifetime
     rekeymargin: Lifetime = _TIMING.margin
     rekeyfuzz: Annotated[float, PlainValidator(values.percent)] = _TIMING.fuzz
-    retransmit_interval: Annotated[float, PlainValidator(values.duration(60, unit="ms"))] = (
-        _TIMING.retransmit_first
-    )
+    retransmit_interval: Annotated[float, PlainValidator(values.duration(60, unit="ms"))] = _TIMING.retransmit_first
     retransmit_timeout: Annotated[float, PlainValidator(values.duration(3600))] = _TIMING.retransmit_timeout
     dpddelay: Annotated[float, PlainValidator(values.duration(_DAY, zero=True))] = _TIMING.dpd_delay
     nat_keepalive: YesNo = True
@@ -148,9 +146,7 @@ class ConnKeywords(Keyworded):
         if all(versions) and not versions[0] & versions[1]:
             raise ValueError("leftsubnet and rightsubnet have no version of IP in common")
         if self.type is Mode.TRANSPORT and (self.left.networks or self.right.networks):
-            raise ValueError(
-                "type=transport is for the hosts themselves: leave out leftsubnet and rightsubnet"
-            )
+            raise ValueError("type=transport is for the hosts themselves: leave out leftsubnet and rightsubnet")
         return self
 
     @model_validator(mode="after")

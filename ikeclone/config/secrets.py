@@ -19,9 +19,7 @@ from ikeclone.config.problems import Place, Problems
 from ikeclone.connection import Identity, Secret
 from ikeclone.errors import ConfigError
 
-_TOKEN = re.compile(
-    r"""\s*(?:(?P<quote>["'])(?P<quoted>.*?)(?P=quote)|(?P<comment>\#.*)|(?P<bare>[^\s"'\#]\S*))"""
-)
+_TOKEN = re.compile(r"""\s*(?:(?P<quote>["'])(?P<quoted>.*?)(?P=quote)|(?P<comment>\#.*)|(?P<bare>[^\s"'\#]\S*))""")
 _ANYONE = ("%any", "%any6")
 _log = logging.getLogger(__name__)
 
@@ -123,9 +121,7 @@ def _secret(entry: _Entry) -> Secret:
         case ["PSK"], []:
             raise entry.place.error("there is no key after PSK")
         case ["PSK"], _:
-            raise entry.place.error(
-                "there is more than the key after PSK: put a key that has blanks in quotes"
-            )
+            raise entry.place.error("there is more than the key after PSK: put a key that has blanks in quotes")
         case _:
             raise entry.place.error("only preshared keys are supported: write ': PSK \"key\"'")
 

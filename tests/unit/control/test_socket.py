@@ -243,6 +243,15 @@ def test_a_socket_of_somebody_else(path: Path, monkeypatch: pytest.MonkeyPatch) 
         call(path, Status(), lambda text: None)
 
 
+async def test_a_daemon_that_hangs_up(path: Path) -> None:
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.transport.abort()
+
+    async with await asyncio.start_unix_server(hang_up, str(path)):
+        with pytest.raises(ControlError, match=r"lost the daemon: .*; see its log|ended before it answered"):
+            await ask(path, Status())
+
+
 async def test_a_daemon_that_talks_nonsense(path: Path) -> None:
     async def nonsense(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readline()
