@@ -45,7 +45,9 @@ class Path:
 
 @dataclass(frozen=True, slots=True)
 class EspSuite:
-    """The algorithms of a Child SA: cipher, its key length in bits, integrity (NONE with an AEAD), 64-bit sequence numbers."""
+    """The algorithms of a Child SA: cipher, its key length in bits, integrity (NONE with an AEAD), and 64-bit
+    sequence numbers or not.
+    """
 
     encryption: Encr
     key_bits: int
@@ -59,7 +61,10 @@ class EspSuite:
 
 @dataclass(frozen=True, slots=True)
 class EspKeys:
-    """Keys of one direction as RFC 7296 section 2.17 cuts them; an AEAD's salt ends the encryption key. Never printed."""
+    """Keys of one direction as RFC 7296 section 2.17 cuts them; an AEAD's salt ends the encryption key.
+
+    They are never printed.
+    """
 
     encryption: bytes = field(repr=False)
     integrity: bytes = field(repr=False, default=b"")

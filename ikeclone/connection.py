@@ -81,7 +81,7 @@ class End:
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Times in seconds. An SA is rekeyed `margin` (plus up to `fuzz` times that, at random) before its lifetime ends."""
+    """Times in seconds. An SA is rekeyed `margin`, and up to `fuzz` times that more, before its lifetime ends."""
 
     ike_lifetime: float = 8 * 3600.0
     child_lifetime: float = 8 * 3600.0

@@ -1,4 +1,4 @@
-"""A data plane in memory: no packets leave the process. Tests use it, and `--backend memory` tries out a configuration."""
+"""A data plane in memory, from which no packets leave: for tests, and to try out a configuration."""
 
 from __future__ import annotations
 

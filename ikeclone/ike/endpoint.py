@@ -34,7 +34,7 @@ class _Answered:
 
 
 class Endpoint:
-    """All IKE SAs of a host. Time goes in with every call; actions and datagrams come out of `actions` and `datagrams`."""
+    """All IKE SAs of a host. Time goes in with every call; `actions` and `datagrams` are what comes out."""
 
     def __init__(
         self,
@@ -244,9 +244,7 @@ class Endpoint:
         fitting = [
             t
             for t in self.tunnels.values()
-            if t.connection.auto is not Auto.IGNORE
-            and t.connection.local.address in (None, path.local)
-            and t.connection.remote.address in (None, path.remote)
+            if t.connection.local.address in (None, path.local) and t.connection.remote.address in (None, path.remote)
         ]
         return tuple(sorted(fitting, key=lambda t: t.connection.remote.address is None))
 

@@ -25,7 +25,7 @@ def settle(sa: IkeSa, now: float) -> None:
     timers.set(sa, "expire", now + timing.ike_lifetime, lambda at: _expire(sa, at))
     if timing.dpd_delay:
         timers.set(sa, "liveness", now + timing.dpd_delay, lambda at: _check_liveness(sa, at))
-    if sa.abilities.nat.local:
+    if sa.abilities.nat.local and timing.keepalive:
         timers.set(sa, "keepalive", now + timing.keepalive, lambda at: _keep_alive(sa, at))
 
 

@@ -120,7 +120,7 @@ class IkeSa:
     # Receiving
 
     def receive(self, message: Message, datagram: bytes, path: Path, now: float) -> None:
-        """Take a message whose header names this SA. What is forged, stray or unwanted is counted and changes nothing."""
+        """Take a message whose header names this SA. What is forged or stray is counted and changes nothing."""
         if message.header.initiator == self.initiator:
             self.host.count("wrong initiator flag")
         elif message.header.response:

@@ -161,7 +161,7 @@ class Tunnel:
         settle(sa, now)
 
     def _keep_one(self, former: IkeSa, new: IkeSa, now: float, initial_contact: bool) -> None:
-        """An older IKE SA gives way. When both sides initiated at once, the one with the lower SPI does (section 2.8)."""
+        """An older IKE SA gives way; when both sides initiated at once, the one with the lower SPI does."""
         if former.established <= new.created:
             if initial_contact:
                 former.close(now, "the peer has started anew")
@@ -219,7 +219,7 @@ class Tunnel:
     # Child SAs
 
     def resource(self, cpu: int | None) -> bytes | None:
-        """The data of SA_RESOURCE_INFO: nothing for the fallback, else a number that reveals no CPU (RFC 9611 section 6).
+        """The data of SA_RESOURCE_INFO: nothing for the fallback, else a number that reveals no CPU (RFC 9611, 6).
 
         None leaves the notify out: clones are off, or the peer knows nothing of them.
         """

@@ -1,0 +1,119 @@
+"""The commands of the control socket, carried out on the state machine."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from ikeclone import __version__
+from ikeclone.control import models
+from ikeclone.errors import ControlError
+from ikeclone.ike.actions import Kind, Report
+from ikeclone.reports import View
+
+if TYPE_CHECKING:
+    from ikeclone.daemon import Daemon
+
+Progress = Callable[[str], None]
+
+
+class Commands:
+    """What users ask of the daemon. A command that waits for the peer tells of every step on the way."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self._daemon = daemon
+        self._watchers: set[asyncio.Queue[Report]] = set()
+
+    def tell(self, report: Report) -> None:
+        """News from the state machine, for the commands that wait for it."""
+        for watcher in self._watchers:
+            watcher.put_nowait(report)
+
+    async def handle(self, command: models.Command, progress: Progress) -> models.Report:
+        """Carry out a command; raises LocalError with what went wrong."""
+        match command:
+            case models.Up(name=name):
+                return await self._up(name, progress)
+            case models.Down(name=name):
+                return await self._down(name, progress)
+            case models.Rekey(name=name, ike=ike):
+                return await self._rekey(name, ike, progress)
+            case models.TrafficStatus(name=name):
+                return (await self._view()).traffic(name)
+            case models.Clones(name=name):
+                return (await self._view()).clones(name)
+            case models.Status():
+                return await self._status()
+            case models.Stop():
+                self._daemon.stop()
+                return models.Done(text="the daemon stops")
+
+    async def _up(self, name: str, progress: Progress) -> models.Done:
+        with self._watch() as reports:
+            self._daemon.endpoint.tunnel(name).up(self._daemon.now())
+            self._daemon.stir()
+            async for report in _of(reports, name):
+                progress(report.text)
+                if report.kind is Kind.CHILD_UP:
+                    return models.Done(text=f"{name} is up")
+                if report.kind is Kind.FAILED:
+                    raise ControlError(f"{name} is not up: {report.text}")
+        raise AssertionError("the reports ended")
+
+    async def _down(self, name: str, progress: Progress) -> models.Done:
+        with self._watch() as reports:
+            self._daemon.endpoint.tunnel(name).down(self._daemon.now())
+            self._daemon.stir()
+            async for report in _of(reports, name):
+                progress(report.text)
+                if report.kind is Kind.IKE_DOWN:
+                    return models.Done(text=f"{name} is down")
+        raise AssertionError("the reports ended")
+
+    async def _rekey(self, name: str, ike: bool, progress: Progress) -> models.Done:
+        done = Kind.IKE_REKEYED if ike else Kind.CHILD_REKEYED
+        with self._watch() as reports:
+            waiting = self._daemon.endpoint.tunnel(name).rekey(self._daemon.now(), ike)
+            self._daemon.stir()
+            async for report in _of(reports, name):
+                progress(report.text)
+                waiting -= report.kind is done
+                if report.kind in (Kind.FAILED, Kind.IKE_DOWN):
+                    raise ControlError(f"{name} is not rekeyed: {report.text}")
+                if waiting <= 0:
+                    return models.Done(text=f"{name} is rekeyed")
+        raise AssertionError("the reports ended")
+
+    async def _status(self) -> models.StatusReport:
+        view, daemon = await self._view(), self._daemon
+        return models.StatusReport(
+            version=__version__,
+            uptime=daemon.now() - daemon.started,
+            backend=daemon.backend.name,
+            data_plane=dict(daemon.backend.describe()),
+            connections=view.connections(),
+            ike_sas=view.ike_sas(),
+            counters=dict(daemon.endpoint.counters),
+        )
+
+    async def _view(self) -> View:
+        daemon = self._daemon
+        return View(daemon.endpoint, await daemon.backend.counters(), daemon.now(), daemon.wall())
+
+    @contextmanager
+    def _watch(self) -> Iterator[asyncio.Queue[Report]]:
+        queue: asyncio.Queue[Report] = asyncio.Queue()
+        self._watchers.add(queue)
+        try:
+            yield queue
+        finally:
+            self._watchers.discard(queue)
+
+
+async def _of(reports: asyncio.Queue[Report], connection: str) -> AsyncIterator[Report]:
+    while True:
+        report = await reports.get()
+        if report.connection == connection:
+            yield report

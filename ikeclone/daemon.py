@@ -1,0 +1,193 @@
+"""The daemon on one screen: sockets and clock to the state machine, its actions to the data plane."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+import time
+
+from ikeclone import config
+from ikeclone.apply import apply
+from ikeclone.backend import Acquire, Backend, BackendError, Event, Expire, Lost, Path, Remapped
+from ikeclone.backends import load_backend
+from ikeclone.commands import Commands
+from ikeclone.connection import Auto, Connection
+from ikeclone.control.server import ControlServer
+from ikeclone.errors import ConfigError, LocalError
+from ikeclone.ike.actions import Action, IkeKeyed, InstallChild, Kind, Report
+from ikeclone.ike.endpoint import Endpoint
+from ikeclone.ike.host import Settings
+from ikeclone.ike.sa import State
+from ikeclone.keylog import KeyLog
+from ikeclone.net import Net, local_addresses
+from ikeclone.options import DaemonOptions
+from ikeclone.reports import describe
+
+log = logging.getLogger("ikeclone")
+
+# How long `down` of everything may take at the end, in seconds: peers that answer are told, others are not waited for.
+FAREWELL = 2.0
+
+
+class Daemon:
+    """One state machine, one data plane, the sockets of every local address, and the control socket."""
+
+    def __init__(self, options: DaemonOptions) -> None:
+        self._config = config.load(options.config)
+        secrets = config.load_secrets(options.secrets)
+        config.check_secrets(self._config, secrets)
+        self.backend: Backend = load_backend(options.backend)
+        self._keylog = KeyLog(options.keylog) if options.keylog else None
+        self.now, self.wall = time.monotonic, time.time
+        self.started = self.now()
+        settings = Settings(key_log=options.keylog is not None)
+        self.endpoint = Endpoint(self.backend, os.urandom, self.now(), secrets, settings)
+        self._net = Net(self._received)
+        self._commands = Commands(self)
+        self._control = ControlServer(options.socket, self._commands.handle)
+        self._stirred, self._stopping, self._down = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def run(self) -> None:
+        """Work until `stop`; raises LocalError when something that is needed is not to be had."""
+        tasks: list[asyncio.Task[None]] = []
+        try:
+            await self._start()
+            tasks = [asyncio.create_task(self._work()), asyncio.create_task(self._hear_backend())]
+            stopping = asyncio.create_task(self._stopping.wait())
+            done, _ = await asyncio.wait([*tasks, stopping], return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+            await self._say_goodbye()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self._control.close()
+            await self._net.close()
+            await self.backend.stop()
+
+    def stop(self) -> None:
+        """End `run`."""
+        self._stopping.set()
+
+    def stir(self) -> None:
+        """The state machine may have something to do or to send."""
+        self._stirred.set()
+
+    async def _start(self) -> None:
+        await self._control.start()
+        await self.backend.start()
+        connections = self._connections()
+        listen = self._config.setup.listen
+        for address in {c.local.address for c in connections if c.local.address}:
+            if not listen or address in listen:
+                self.backend.share(await self._net.open(address))
+        for connection in connections:
+            log.info("%s: %s", connection.name, describe(connection))
+            self.endpoint.add(connection, self.now())
+        log.info("ready: %d connections, data plane %s", len(connections), self.backend.name)
+
+    def _connections(self) -> list[Connection]:
+        addresses, found = local_addresses(), []
+        for conn in self._config.connections:
+            if conn.keywords.auto is Auto.IGNORE:
+                continue
+            try:
+                found.append(conn.connection(addresses))
+            except ConfigError as error:
+                log.warning("%s: left out", error)
+        return found
+
+    def _received(self, data: bytes, path: Path) -> None:
+        self.endpoint.receive(data, path, self.now())
+        self.stir()
+
+    async def _work(self) -> None:
+        """Do what is due, then what the state machine asks for; sleep until a timer or news."""
+        while True:
+            self.endpoint.tick(self.now())
+            await self._settle()
+            if self._stopping.is_set() and all(sa.state is State.DEAD for sa in self.endpoint.ike_sas()):
+                self._down.set()
+            due = self.endpoint.timer()
+            try:
+                async with asyncio.timeout(None if due is None else max(0.0, due - self.now())):
+                    await self._stirred.wait()
+            except TimeoutError:
+                continue
+            self._stirred.clear()
+
+    async def _settle(self) -> None:
+        while actions := self.endpoint.actions():
+            for action in actions:
+                await self._do(action)
+        for datagram in self.endpoint.datagrams():
+            await self._net.send(datagram)
+
+    async def _do(self, action: Action) -> None:
+        match action:
+            case Report():
+                level = logging.WARNING if action.kind in (Kind.FAILED, Kind.REFUSED) else logging.INFO
+                log.log(level, "%s: %s", action.connection, action.text)
+                self._commands.tell(action)
+            case IkeKeyed():
+                if self._keylog is not None:
+                    self._keylog.ike(action)
+            case _:
+                if self._keylog is not None and isinstance(action, InstallChild):
+                    self._keylog.child(action.sa)
+                try:
+                    await apply(self.backend, action)
+                except BackendError as error:
+                    log.warning("%s: %s", type(action).__name__, error)
+                    if isinstance(action, InstallChild):
+                        self.endpoint.install_failed(action.sa.inbound_spi, str(error), self.now())
+
+    async def _hear_backend(self) -> None:
+        while True:
+            self._heard(await self.backend.event())
+            self.stir()
+
+    def _heard(self, event: Event) -> None:
+        now = self.now()
+        match event:
+            case Acquire(connection, cpu):
+                self.endpoint.acquire(connection, cpu, now)
+            case Expire():
+                self.endpoint.expire(event, now)
+            case Lost():
+                log.warning("%s: %d Child SAs are lost", event.reason, len(event.inbound_spis))
+                self.endpoint.lost(event, now)
+            case Remapped():
+                self.endpoint.remapped(event, now)
+
+    async def _say_goodbye(self) -> None:
+        for tunnel in self.endpoint.tunnels.values():
+            tunnel.down(self.now())
+        self.stir()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FAREWELL):
+                await self._down.wait()
+
+
+def run(options: DaemonOptions) -> int:
+    """Run a daemon until SIGTERM or SIGINT; the exit status."""
+    logging.basicConfig(level=options.log_level.upper(), stream=sys.stderr, format="%(levelname)s %(message)s")
+    try:
+        asyncio.run(_run(options))
+    except LocalError as error:
+        log.error("%s", error)
+        return 1
+    return 0
+
+
+async def _run(options: DaemonOptions) -> None:
+    daemon = Daemon(options)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, daemon.stop)
+    await daemon.run()

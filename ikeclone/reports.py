@@ -1,0 +1,176 @@
+"""What the control socket reports of the daemon: views of the state machine and of the data plane's counters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ikeclone.backend import Counters
+from ikeclone.connection import Connection, End
+from ikeclone.control.models import (
+    ChildRow,
+    CloneRow,
+    ClonesReport,
+    ConnectionRow,
+    IkeSaRow,
+    TrafficReport,
+    TrafficRow,
+)
+from ikeclone.ike.auth import local_identity, remote_identity
+from ikeclone.ike.child import Child
+from ikeclone.ike.endpoint import Endpoint
+from ikeclone.ike.narrowing import of_end
+from ikeclone.ike.sa import IkeSa
+from ikeclone.ike.tunnel import Tunnel
+
+NOTHING = Counters()
+
+
+class View:
+    """The state at one moment: `now` on the clock of the endpoint and the counters, `wall` in seconds since 1970."""
+
+    def __init__(self, endpoint: Endpoint, counters: Mapping[int, Counters], now: float, wall: float) -> None:
+        self._endpoint, self._counters, self._now, self._wall = endpoint, counters, now, wall
+
+    def traffic(self, name: str | None) -> TrafficReport:
+        """Every Child SA, or those of one connection; raises LocalError when there is no such connection."""
+        tunnels = [self._endpoint.tunnel(name)] if name else list(self._endpoint.tunnels.values())
+        return TrafficReport(rows=[self._traffic_row(t, child) for t in tunnels for child in _in_order(t)])
+
+    def clones(self, name: str) -> ClonesReport:
+        """The fallback and every CPU of a connection; raises LocalError when there is no such connection."""
+        tunnel = self._endpoint.tunnel(name)
+        cpus = tunnel.host.resources.cpus()
+        rows = [self._clone_row(tunnel, child) for child in _in_order(tunnel)]
+        served = {child.cpu for child in tunnel.clones}
+        rows += [CloneRow(name="", cpu=cpu, state=_unserved(tunnel, cpu)) for cpu in sorted(cpus - served)]
+        wait = tunnel.clones.refused_until - self._now
+        return ClonesReport(
+            connection=name,
+            limit=tunnel.clones.limit(cpus),
+            rows=sorted(rows, key=lambda row: (-1 if row.cpu is None else row.cpu, row.name)),
+            refused=wait > 0,
+            retry_in=max(wait, 0.0) or None,
+        )
+
+    def connections(self) -> list[ConnectionRow]:
+        """Every connection, as it was loaded."""
+        return [self._connection_row(tunnel) for tunnel in self._endpoint.tunnels.values()]
+
+    def ike_sas(self) -> list[IkeSaRow]:
+        """Every IKE SA, the oldest first."""
+        return [self._ike_row(sa) for sa in sorted(self._endpoint.ike_sas(), key=lambda sa: sa.serial)]
+
+    def _counted(self, child: Child) -> Counters:
+        return self._counters.get(child.inbound_spi, NOTHING)
+
+    def _traffic_row(self, tunnel: Tunnel, child: Child) -> TrafficRow:
+        counted = self._counted(child)
+        return TrafficRow(
+            serial=child.serial,
+            name=child.name,
+            connection=child.connection,
+            instance=child.instance,
+            add_time=int(self._wall - (self._now - child.created)),
+            in_bytes=counted.in_bytes,
+            out_bytes=counted.out_bytes,
+            in_packets=counted.in_packets,
+            out_packets=counted.out_packets,
+            id=str(tunnel.peer),
+            cpu=child.cpu,
+        )
+
+    def _clone_row(self, tunnel: Tunnel, child: Child) -> CloneRow:
+        counted = self._counted(child)
+        used = max(counted.in_last, counted.out_last)
+        return CloneRow(
+            name=child.name,
+            cpu=child.cpu,
+            state=child.state.value if child.active else f"{child.state.value}, receives only",
+            inbound_spi=f"{child.inbound_spi:08x}",
+            outbound_spi=f"{child.outbound_spi:08x}",
+            in_bytes=counted.in_bytes,
+            out_bytes=counted.out_bytes,
+            in_packets=counted.in_packets,
+            out_packets=counted.out_packets,
+            age=self._now - child.created,
+            last_used=self._now - used if used else None,
+            next_rekey=self._until(child, "rekey"),
+            opened_by="us" if child.opened_by_us else "peer",
+        )
+
+    def _connection_row(self, tunnel: Tunnel) -> ConnectionRow:
+        connection = tunnel.connection
+        return ConnectionRow(
+            name=connection.name,
+            auto=connection.auto.value,
+            local=_end(connection.local),
+            remote=_end(connection.remote),
+            local_selectors=_selectors(connection.local),
+            remote_selectors=_selectors(connection.remote),
+            state=_state(tunnel),
+            clones=connection.clones,
+        )
+
+    def _ike_row(self, sa: IkeSa) -> IkeSaRow:
+        connection = sa.tunnel.connection
+        return IkeSaRow(
+            serial=sa.serial,
+            connection=connection.name,
+            state=sa.state.value,
+            local_id=str(local_identity(connection, sa.path.local)),
+            remote_id=str(sa.tunnel.peer or remote_identity(connection, sa.path.remote)),
+            path=str(sa.path),
+            suite=str(sa.suite),
+            spi_i=sa.spi_i.hex(),
+            spi_r=sa.spi_r.hex(),
+            age=self._now - sa.created,
+            rekey_in=self._until(sa, "rekey"),
+            children=[self._child_row(child) for child in sa.children.values()],
+        )
+
+    def _child_row(self, child: Child) -> ChildRow:
+        return ChildRow(
+            serial=child.serial,
+            name=child.name,
+            cpu=child.cpu,
+            state=child.state.value,
+            suite=str(child.agreement.suite),
+            inbound_spi=f"{child.inbound_spi:08x}",
+            outbound_spi=f"{child.outbound_spi:08x}",
+            age=self._now - child.created,
+            rekey_in=self._until(child, "rekey"),
+        )
+
+    def _until(self, owner: object, timer: str) -> float | None:
+        when = self._endpoint.host.timers.when(owner, timer)
+        return None if when is None else when - self._now
+
+
+def describe(connection: Connection) -> str:
+    """One line of a connection for the log."""
+    return f"{_end(connection.local)} === {_end(connection.remote)}"
+
+
+def _in_order(tunnel: Tunnel) -> list[Child]:
+    return sorted(tunnel.clones, key=lambda child: (child.instance, child.serial))
+
+
+def _unserved(tunnel: Tunnel, cpu: int) -> str:
+    return "negotiating" if cpu in tunnel.clones.pending else "fallback"
+
+
+def _state(tunnel: Tunnel) -> str:
+    if tunnel.clones.fallback is not None:
+        return "up"
+    if tunnel.initiation is not None or any(sa.tunnel is tunnel for sa in tunnel.endpoint.ike_sas()):
+        return "connecting"
+    return "down"
+
+
+def _end(end: End) -> str:
+    return f"{end.address or '%any'}[{end.identity or '%any'}]"
+
+
+def _selectors(end: End) -> list[str]:
+    selectors = of_end(end, end.address) if end.address is not None else end.selectors
+    return [str(selector) for selector in selectors]
