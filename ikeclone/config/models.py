@@ -160,6 +160,12 @@ class ConnKeywords(Keyworded):
                 )
         return self
 
+    @model_validator(mode="after")
+    def _check_esn(self) -> ConnKeywords:
+        if not self.replay_window and self.esn == _ESN["yes"]:
+            raise ValueError("esn=yes needs a replay-window above 0")
+        return self
+
     def timing(self) -> Timing:
         """The times as the state machine takes them."""
         return Timing(
@@ -178,13 +184,14 @@ class ConnKeywords(Keyworded):
 
         Without a replay window there are none of 64 bits, since nothing would keep track of the upper half.
         """
-        named = any(Transform(TransformType.ESN, Esn.YES) in proposal.transforms for proposal in self.esp)
-        kinds = self.esn or (() if named else _ESN["either"])
-        if not self.replay_window:
-            kinds = _ESN["no"]
-        return tuple(_with_esn(proposal, kinds) if kinds else proposal for proposal in self.esp)
+        kinds = self.esn if self.replay_window else _ESN["no"]
+        return tuple(_with_esn(proposal, kinds) for proposal in self.esp)
 
 
 def _with_esn(proposal: Proposal, kinds: tuple[Esn, ...]) -> Proposal:
+    """The proposal with these kinds of sequence numbers; with none, those it names, or either."""
     others = tuple(transform for transform in proposal.transforms if transform.type != TransformType.ESN)
-    return replace(proposal, transforms=(*others, *(Transform(TransformType.ESN, kind) for kind in kinds)))
+    if not kinds and Transform(TransformType.ESN, Esn.YES) in proposal.transforms:
+        return proposal
+    wanted = tuple(Transform(TransformType.ESN, kind) for kind in kinds or _ESN["either"])
+    return replace(proposal, transforms=others + wanted)

@@ -37,9 +37,7 @@ def _connect(sock: socket.socket, path: Path) -> None:
             f"no daemon answers at {path}: start one with 'ikeclone daemon', or name its socket with --socket"
         ) from None
     except PermissionError:
-        raise ControlError(
-            f"not allowed to use {path}: run this as the daemon's user (root, with sudo)"
-        ) from None
+        raise ControlError(f"not allowed to use {path}: run this as the daemon's user (root, with sudo)") from None
     except OSError as error:
         raise ControlError(f"cannot use the control socket {path}: {error.strerror or error}") from None
 
@@ -49,9 +47,7 @@ def _outcome(stream: BinaryIO, on_progress: Callable[[str], None]) -> Report:
         try:
             reply = REPLIES.validate_json(line)
         except ValidationError:
-            raise ControlError(
-                "the daemon's answer makes no sense: is it of another version than ikeclone?"
-            ) from None
+            raise ControlError("the daemon's answer makes no sense: is it of another version than ikeclone?") from None
         match reply:
             case Progress(text=text):
                 on_progress(text)

@@ -71,9 +71,7 @@ class Stop(Message):
     command: Literal["stop"] = "stop"
 
 
-Command = Annotated[
-    Up | Down | Status | TrafficStatus | Clones | Rekey | Stop, Field(discriminator="command")
-]
+Command = Annotated[Up | Down | Status | TrafficStatus | Clones | Rekey | Stop, Field(discriminator="command")]
 
 
 class Done(Message):

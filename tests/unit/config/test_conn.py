@@ -122,6 +122,12 @@ def test_sequence_numbers(write: Write, lines: str, kinds: list[Esn]) -> None:
         assert [item.id for item in proposal.transforms if item.type == TransformType.ESN] == kinds
 
 
+def test_a_proposal_may_name_its_sequence_numbers(write: Write) -> None:
+    named, other = connection(write(f"conn a\n{HOSTS}\tesp=aes_gcm256-esn,aes_gcm128\n")).esp
+    assert named == registry.parse_esp("aes_gcm256-esn")[0]
+    assert [item.id for item in other.transforms if item.type == TransformType.ESN] == [Esn.YES, Esn.NO]
+
+
 def test_own_words_go_before_those_of_also_and_default(write: Write) -> None:
     text = (
         "conn a\n\talso=b\n\tclones=1\nconn b\n\talso=hosts\n\talso=a\n\tclones=2\n\tpfs=no\n"
@@ -228,6 +234,10 @@ def test_mistakes_at_their_line(mistakes: Mistakes, line: str, message: str) -> 
         (
             "\tleft=1.2.3.4\n\tright=%any\n\tleftsubnet=10.0.0.0/8/udp\n\tleftprotoport=tcp\n",
             "left: a subnet with a protocol and a protoport exclude each other",
+        ),
+        (
+            "\tleft=1.2.3.4\n\tright=%any\n\tesn=yes\n\treplay-window=0\n",
+            "esn=yes needs a replay-window above 0",
         ),
         (
             "\tleft=1.2.3.4\n\tright=%any\n\tsalifetime=10m\n",
