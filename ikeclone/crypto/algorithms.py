@@ -9,28 +9,27 @@ from ikeclone.numbers import Encr, Integ, Prf
 
 @dataclass(frozen=True, slots=True)
 class CipherShape:
-    """What a cipher looks like on the wire. `icv` 0 means that it needs an integrity transform beside it.
+    """What a cipher looks like on the wire; `icv` 0 means that it needs an integrity transform beside it.
 
-    The salt ends the key material (RFC 5282 section 7.1); `key_bits` are the key lengths to be negotiated
-    with an attribute, empty if there is only one, of `fixed_bits`.
+    The salt ends the key material (RFC 5282 section 7.1). `fixed_bits` is the length of a key that has only one,
+    and no attribute to say so.
     """
 
     salt: int = 0
     iv: int = 0
     icv: int = 0
     block: int = 1
-    key_bits: tuple[int, ...] = (128, 192, 256)
     fixed_bits: int = 0
 
 
 CIPHERS = {
-    Encr.NULL: CipherShape(key_bits=()),  # RFC 2410, ESP only
+    Encr.NULL: CipherShape(),  # RFC 2410, ESP only
     Encr.AES_CBC: CipherShape(iv=16, block=16),  # RFC 3602
     Encr.AES_CTR: CipherShape(salt=4, iv=8),  # RFC 3686, RFC 5930
     Encr.AES_GCM_8: CipherShape(salt=4, iv=8, icv=8),  # RFC 4106, RFC 5282
     Encr.AES_GCM_12: CipherShape(salt=4, iv=8, icv=12),
     Encr.AES_GCM_16: CipherShape(salt=4, iv=8, icv=16),
-    Encr.CHACHA20_POLY1305: CipherShape(salt=4, iv=8, icv=16, key_bits=(), fixed_bits=256),  # RFC 7634
+    Encr.CHACHA20_POLY1305: CipherShape(salt=4, iv=8, icv=16, fixed_bits=256),  # RFC 7634
 }
 
 

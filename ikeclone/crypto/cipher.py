@@ -37,9 +37,7 @@ class IkeCipher:
         """
         sizes = len(encryption_key), len(integrity_key)
         if sizes != (key_sizes(encryption, key_bits), integrity_key_size(integrity)):
-            raise ValueError(
-                f"keys of {sizes} octets for {encryption.name} of {key_bits} bits, {integrity.name}"
-            )
+            raise ValueError(f"keys of {sizes} octets for {encryption.name} of {key_bits} bits, {integrity.name}")
         shape = CIPHERS[encryption]
         self._engine = _engine(encryption, integrity, encryption_key, integrity_key)
         self._icv_size = shape.icv or INTEGRITIES[integrity].icv
@@ -127,9 +125,7 @@ class _ChaCha20Poly1305(_Engine):
 class _EncryptThenMac(_Engine):
     """A cipher with HMAC over the associated data, the IV and the ciphertext."""
 
-    def __init__(
-        self, cipher: algorithms.AES, mode: Callable[[bytes], _Mode], key: bytes, integrity: Hmac
-    ) -> None:
+    def __init__(self, cipher: algorithms.AES, mode: Callable[[bytes], _Mode], key: bytes, integrity: Hmac) -> None:
         self._cipher, self._mode, self._key, self._integrity = cipher, mode, key, integrity
 
     def seal(self, iv: bytes, plaintext: bytes, aad: bytes) -> bytes:

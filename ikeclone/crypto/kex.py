@@ -64,16 +64,14 @@ def generate(method: KeMethod, random: Random) -> KeyPair:
 
 def _curve25519(random: Random) -> tuple[bytes, Exchange]:
     private = X25519PrivateKey.from_private_bytes(random(32))
-    return private.public_key().public_bytes_raw(), lambda peer: private.exchange(
-        X25519PublicKey.from_public_bytes(peer)
-    )
+    public = private.public_key().public_bytes_raw()
+    return public, lambda peer: private.exchange(X25519PublicKey.from_public_bytes(peer))
 
 
 def _curve448(random: Random) -> tuple[bytes, Exchange]:
     private = X448PrivateKey.from_private_bytes(random(56))
-    return private.public_key().public_bytes_raw(), lambda peer: private.exchange(
-        X448PublicKey.from_public_bytes(peer)
-    )
+    public = private.public_key().public_bytes_raw()
+    return public, lambda peer: private.exchange(X448PublicKey.from_public_bytes(peer))
 
 
 def _ecp(curve: ec.EllipticCurve, random: Random) -> tuple[bytes, Exchange]:

@@ -60,9 +60,7 @@ class Message:
         """The only payload of one class; raises InvalidSyntax if there is none or more than one."""
         found = self.all(kind)
         if len(found) != 1:
-            raise InvalidSyntax(
-                f"{len(found)} {kind.__name__} payloads in {self.header.exchange.name}, not one"
-            )
+            raise InvalidSyntax(f"{len(found)} {kind.__name__} payloads in {self.header.exchange.name}, not one")
         return found[0]
 
     def notifies(self) -> tuple[Notify, ...]:
@@ -104,9 +102,7 @@ def build_payloads(payloads: Sequence[Payload]) -> tuple[PayloadType, bytes]:
     """The type of the first payload (NONE if there is none) and the octets of all."""
     kinds = [_type_of(payload) for payload in payloads]
     last = (
-        payloads[-1].first
-        if payloads and isinstance(payloads[-1], Encrypted | EncryptedFragment)
-        else PayloadType.NONE
+        payloads[-1].first if payloads and isinstance(payloads[-1], Encrypted | EncryptedFragment) else PayloadType.NONE
     )
     following = [*kinds[1:], last]
     return (kinds or [last])[0], b"".join(map(_build_payload, following, payloads))

@@ -44,11 +44,7 @@ class Delete:
     @classmethod
     def parse(cls, reader: Reader) -> Self:
         protocol, spi_size, count = ProtocolId(reader.number(1)), reader.number(1), reader.number(2)
-        if (
-            spi_size != _SPI_SIZES.get(protocol)
-            or count * spi_size != len(reader)
-            or (count and not spi_size)
-        ):
+        if spi_size != _SPI_SIZES.get(protocol) or count * spi_size != len(reader) or (count and not spi_size):
             raise InvalidSyntax(f"a delete of {count} SPIs of {spi_size} octets of {protocol.name}")
         return cls(protocol, tuple(reader.take(spi_size) for _ in range(count)))
 

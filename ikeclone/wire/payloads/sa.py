@@ -126,6 +126,5 @@ def _substructures(reader: Reader, more: int) -> list[Reader]:
 def _chain(bodies: list[bytes], more: int) -> bytes:
     markers = [more] * (len(bodies) - 1) + [_LAST]
     return b"".join(
-        bytes([marker, 0]) + (4 + len(body)).to_bytes(2) + body
-        for marker, body in zip(markers, bodies, strict=False)
+        bytes([marker, 0]) + (4 + len(body)).to_bytes(2) + body for marker, body in zip(markers, bodies, strict=False)
     )
