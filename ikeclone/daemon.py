@@ -26,6 +26,7 @@ from ikeclone.keylog import KeyLog
 from ikeclone.net import Net, local_addresses
 from ikeclone.options import DaemonOptions
 from ikeclone.reports import describe
+from ikeclone.selectors import IPAddress
 
 log = logging.getLogger("ikeclone")
 
@@ -81,7 +82,7 @@ class Daemon:
     async def _start(self) -> None:
         await self._control.start()
         await self.backend.start()
-        connections = self._connections()
+        connections = self._connections(await local_addresses())
         listen = self._config.setup.listen
         for address in {c.local.address for c in connections if c.local.address}:
             if not listen or address in listen:
@@ -91,8 +92,8 @@ class Daemon:
             self.endpoint.add(connection, self.now())
         log.info("ready: %d connections, data plane %s", len(connections), self.backend.name)
 
-    def _connections(self) -> list[Connection]:
-        addresses, found = local_addresses(), []
+    def _connections(self, addresses: frozenset[IPAddress]) -> list[Connection]:
+        found = []
         for conn in self._config.connections:
             if conn.keywords.auto is Auto.IGNORE:
                 continue

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from ipaddress import ip_address
 
 import asyncio_dgram
-from pyroute2 import IPRoute
+from pyroute2 import AsyncIPRoute
 
 from ikeclone.backend import Path
 from ikeclone.errors import LocalError
@@ -96,10 +96,12 @@ def _address(sender: object) -> tuple[IPAddress, int]:
     return ip_address(sender[0].partition("%")[0]), sender[1]
 
 
-def local_addresses() -> frozenset[IPAddress]:
+async def local_addresses() -> frozenset[IPAddress]:
     """The addresses of this host, in this network namespace."""
-    with IPRoute() as route:
-        return frozenset(ip_address(found.get("IFA_ADDRESS")) for found in route.get_addr())
+    async with AsyncIPRoute() as route:
+        return frozenset(
+            [ip_address(found.get("IFA_LOCAL") or found.get("IFA_ADDRESS")) async for found in await route.addr("dump")]
+        )
 
 
 def _bind(address: IPAddress, port: int) -> socket.socket:

@@ -29,6 +29,10 @@ class IkeSuite:
         ke = KeMethod(_required(proposal, TransformType.KE).id)
         return cls(Encr(encryption.id), _key_bits(encryption), _integrity(proposal), prf, ke)
 
+    def __str__(self) -> str:
+        integrity = "" if self.integrity == Integ.NONE else f"/{self.integrity.name}"
+        return f"{self.encryption.name}_{self.key_bits}{integrity}/{self.prf.name}/{self.ke.name}"
+
 
 def esp_suite(proposal: Proposal) -> EspSuite:
     """The suite of a Child SA's chosen proposal; raises NoProposalChosen if it has no cipher."""

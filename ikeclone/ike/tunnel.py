@@ -304,17 +304,17 @@ class Tunnel:
         """Take a Child SA out; another one of its CPU, if there is one, sends instead."""
         if child.state is ChildState.REMOVED:
             return
-        superseded = child.state is ChildState.REKEYED
         child.enter(ChildState.REMOVED)
         sa.children.pop(child.inbound_spi, None)
         self.clones.children.pop(child.inbound_spi, None)
         self.host.timers.cancel(child)
         self._awaiting.discard(child)
-        if child.active and (heir := self.clones.successor(child)) is not None:
+        heir = self.clones.successor(child)
+        if child.active and heir is not None:
             self.activate(heir)
         child.active = False
         self.host.emit(RemoveChild(child.inbound_spi))
-        if not superseded:
+        if heir is None or heir.instance != child.instance:
             self.host.report(self.connection.name, Kind.CHILD_DOWN, _describe(child, "down"), child.inbound_spi)
         if not self.clones.children:
             self._unroute()
