@@ -123,7 +123,7 @@ class Lab:
 
     def expect_nothing(self) -> None:
         """Wait until neither side has an SA; raises TimeoutError."""
-        self.wait(lambda: not self.ikeclone.status().ike_sas, "ikeclone without an IKE SA")
+        self.wait(lambda: not self.ikeclone.ike_sas(), "ikeclone without an IKE SA")
         self.wait(lambda: not self.ikeclone.traffic(), "ikeclone without a Child SA")
         self.wait(lambda: not self.strongswan.ike_sas(), "strongSwan without an IKE SA")
 

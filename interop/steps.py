@@ -49,8 +49,8 @@ def rekey_children(lab: Lab, ours: list[int], rekey: Callable[[], object]) -> No
 def rekey_ike(lab: Lab, rekey: Callable[[], object]) -> None:
     """Rekey the IKE SA under traffic; nothing is lost, and its Child SAs are still there."""
     children = {row.serial for row in lab.ikeclone.traffic().values()}
-    replace(lab, lambda: {sa.serial for sa in lab.ikeclone.status().ike_sas}, rekey)
-    expect("IKE SAs of ikeclone", len(lab.ikeclone.status().ike_sas), 1)
+    replace(lab, lambda: {sa.serial for sa in lab.ikeclone.ike_sas()}, rekey)
+    expect("IKE SAs of ikeclone", len(lab.ikeclone.ike_sas()), 1)
     lab.wait(lambda: list(lab.strongswan.ike_sas().values()) == ["ESTABLISHED"], "strongSwan with one IKE SA")
     expect("Child SAs", {row.serial for row in lab.ikeclone.traffic().values()}, children)
 

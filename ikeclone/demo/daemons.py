@@ -11,6 +11,7 @@ from ikeclone.control.models import (
     Clones,
     ClonesReport,
     Command,
+    IkeSaRow,
     Report,
     Status,
     StatusReport,
@@ -74,6 +75,10 @@ class DaemonProcess:
         assert isinstance(report, StatusReport)
         return report
 
+    def ike_sas(self) -> list[IkeSaRow]:
+        """The IKE SAs, but for those that are only kept to answer the peer's retransmissions."""
+        return [sa for sa in self.status().ike_sas if sa.state != "dead"]
+
     def clones(self, connection: str) -> ClonesReport:
         report = self.call(Clones(name=connection))
         assert isinstance(report, ClonesReport)
@@ -85,6 +90,11 @@ class DaemonProcess:
         assert isinstance(report, TrafficReport)
         return {row.name: row for row in report.rows}
 
+    def sending(self, connection: str) -> list[int]:
+        """The CPUs that send on a clone of their own, in order."""
+        rows = self.clones(connection).rows
+        return [row.cpu for row in rows if row.cpu is not None and row.state == "installed"]
+
     def last_words(self, lines: int = 20) -> str:
         """The end of its log."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
@@ -94,10 +104,9 @@ class DaemonProcess:
             code = self.process.returncode
             raise RuntimeError(f"{self.namespace.name}'s daemon ended with exit code {code}; its log says why")
         try:
-            self.status()
+            return bool(self.status().connections)
         except ControlError:
             return False
-        return True
 
 
 def failure(error: Exception) -> str:

@@ -33,7 +33,8 @@ def main(*, pcap: Path | None = None, logs: Path | None = None) -> int:
         return 1
     for number in ENDING:
         signal.signal(number, _leave)
-    console, steps = Console(), Steps()
+    # A file or a pipe gets lines as long as the table wants them.
+    console, steps = Console(width=None if sys.stdout.isatty() else 140), Steps()
     try:
         held = _run(steps, console, pcap, logs)
     except SystemExit as end:

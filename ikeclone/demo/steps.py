@@ -44,10 +44,14 @@ def first_pings(tunnel: Tunnel, step: Step) -> None:
         check(len(replies) == 1, f"no reply to the ping on CPU {cpu}")
         if cpu == tunnel.cpus[0]:
             step.show(f"first reply {_ms(begin)} after ping was started ({replies[0]:.2f} ms on the way)")
-    wanted = {None, *tunnel.cpus}
-    wait_until(lambda: {row.cpu for row in tunnel.west.traffic().values()} == wanted, 5, "a clone per CPU", 0.005)
-    cpus = " and ".join(map(str, tunnel.cpus))
+    wanted = list(tunnel.cpus)
+    wait_until(lambda: _clones(tunnel.west) == wanted, 5, "a clone per CPU", 0.005)
+    cpus = " and ".join(map(str, wanted))
     step.show(f"clones for CPU {cpus} there {_ms(begin)} after the first ping was started")
+    # A responder sends on a clone once it may be sure that the initiator has it.
+    ends = (tunnel.west, tunnel.east)
+    wait_until(lambda: all(daemon.sending(CONNECTION) == wanted for daemon in ends), 5, "clones that send")
+    step.show(f"both sides send on them after {_ms(begin)}")
 
 
 def own_pings(tunnel: Tunnel, step: Step) -> None:
@@ -97,8 +101,8 @@ def rekey(tunnel: Tunnel, step: Step) -> None:
 def down(tunnel: Tunnel, step: Step) -> None:
     """Nothing of the connection stays on either side."""
     tunnel.west.command("down", CONNECTION)
-    for daemon in (tunnel.west, tunnel.east):
-        wait_until(lambda: not (daemon.status().ike_sas or daemon.traffic()), 5, "the end of all SAs")  # noqa: B023
+    ends = (tunnel.west, tunnel.east)
+    wait_until(lambda: not any(daemon.ike_sas() or daemon.traffic() for daemon in ends), 5, "the end of all SAs")
     step.show("no SA on either side")
 
 
@@ -133,12 +137,16 @@ def _by_cpu(daemon: DaemonProcess) -> dict[int | None, TrafficRow]:
     return {row.cpu: row for row in daemon.traffic().values()}
 
 
+def _clones(daemon: DaemonProcess) -> list[int]:
+    return sorted(row.cpu for row in daemon.traffic().values() if row.cpu is not None)
+
+
 def _serials(daemon: DaemonProcess) -> set[int]:
     return {row.serial for row in daemon.traffic().values()}
 
 
 def _ike_serials(daemon: DaemonProcess) -> set[int]:
-    return {sa.serial for sa in daemon.status().ike_sas}
+    return {sa.serial for sa in daemon.ike_sas()}
 
 
 def _numbers(serials: set[int]) -> str:

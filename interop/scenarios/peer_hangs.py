@@ -12,7 +12,7 @@ def run(lab: Lab) -> None:
     lab.up()
     expect("replies", lab.ping(), 2)
     lab.strongswan.process.send_signal(signal.SIGSTOP)
-    lab.wait(lambda: not lab.ikeclone.status().ike_sas, "ikeclone without an IKE SA", NOTICED)
+    lab.wait(lambda: not lab.ikeclone.ike_sas(), "ikeclone without an IKE SA", NOTICED)
     lab.strongswan.process.send_signal(signal.SIGCONT)
     lab.up()
     expect("replies", lab.ping(), 2)

@@ -12,7 +12,7 @@ def run(lab: Lab) -> None:
     lab.up()
     expect("replies", lab.ping(), 2)
     lab.strongswan.kill()
-    lab.wait(lambda: not lab.ikeclone.status().ike_sas, "ikeclone without an IKE SA", NOTICED)
+    lab.wait(lambda: not lab.ikeclone.ike_sas(), "ikeclone without an IKE SA", NOTICED)
     expect("Child SAs", lab.ikeclone.traffic(), {})
     lab.strongswan.start()
     lab.up()
