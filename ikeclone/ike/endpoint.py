@@ -84,7 +84,7 @@ class Endpoint:
         """An SA is used up: rekey it, or when nothing is left of it, replace it."""
         for tunnel, sa, child in self._children((event.inbound_spi,)):
             if event.hard:
-                tunnel.lose_child(sa, child, now)
+                tunnel.replace_lost(sa, child, now)
             else:
                 tunnel.rekey_later(child, now)
 

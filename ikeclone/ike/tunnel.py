@@ -67,7 +67,6 @@ class Tunnel:
             self.ike.enqueue(CreateChild(self.ike, None), now)
         elif not self._connecting:
             self.initiate(now)
-        self.wanted = True
 
     def initiate(self, now: float) -> None:
         """Start a new IKE SA; raises LocalError without an address, a secret or a way to the peer."""
@@ -163,6 +162,7 @@ class Tunnel:
     def _keep_one(self, former: IkeSa, new: IkeSa, now: float, initial_contact: bool) -> None:
         """An older IKE SA gives way; when both sides initiated at once, the one with the lower SPI does."""
         if former.established <= new.created:
+            self.note(Kind.PROGRESS, f"#{former.serial}: replaced by #{new.serial}")
             if initial_contact:
                 former.close(now, "the peer has started anew")
             else:

@@ -1,9 +1,9 @@
-"""A virtual network: endpoints with in-memory data planes, links that lose, repeat and delay, and a clock that jumps."""
+"""A virtual network: endpoints with in-memory data planes, bad links, and a clock that jumps."""
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_address, ip_network
 from random import Random
@@ -29,7 +29,7 @@ WEST_END = End(WEST, Identity.parse("@west"), (TrafficSelector.of(ip_network("19
 EAST_END = End(EAST, Identity.parse("@east"), (TrafficSelector.of(ip_network("192.0.2.0/24")),))
 
 
-def connection(local: End, remote: End, **changes: object) -> Connection:
+def connection(local: End, remote: End, /, **changes: object) -> Connection:
     """The seed's connection, seen from one side."""
     base = Connection(NAME, local, remote, parse_ike(IKE), parse_esp(ESP), clones=2, auto=Auto.ADD)
     return replace(base, **{"timing": Timing(margin=60), "encapsulation": Choice.AUTO, **changes})  # type: ignore[arg-type]
@@ -117,8 +117,8 @@ class Network:
         *,
         cpus: tuple[int, int] = (2, 2),
         seed: int = 1,
-        west: dict[str, object] | None = None,
-        east: dict[str, object] | None = None,
+        west: Mapping[str, object] | None = None,
+        east: Mapping[str, object] | None = None,
         settings: Settings | None = None,
         delay: float = 0.01,
     ) -> None:
@@ -235,7 +235,7 @@ class Network:
             assert set(side.backend.installed) == {c.inbound_spi for c in side.children}
             assert not side.backend.reserved
             live = {*side.endpoint.ike_sas(), *side.children, *side.endpoint.tunnels.values()}
-            assert {owner for owner in side.endpoint.host.timers.owners()} <= live
+            assert set(side.endpoint.host.timers.owners()) <= live
 
 
 def finish(coroutine: Coroutine[object, None, None]) -> None:
