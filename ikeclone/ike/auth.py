@@ -120,8 +120,8 @@ class Authenticate(Exchange):
         nonces = self._record.nonce_i, self._record.nonce_r
         ours, theirs = child_keys(sa.suite.prf, sa.keys.sk_d, agreement.suite, b"", *nonces)
         tunnel.clones.per_resource = agreement.per_resource
-        child = tunnel.add_child(sa, Keyed(agreement, ours, theirs, nonces), now, cpu=None, opened_by_us=True)
-        tunnel.activate(child)
+        child = tunnel.children.add(sa, Keyed(agreement, ours, theirs, nonces), now, cpu=None, opened_by_us=True)
+        tunnel.children.activate(child)
 
     def failed(self, error: PeerError, now: float) -> None:
         if isinstance(error, _Unproven):
@@ -191,7 +191,7 @@ class AuthResponder:
         theirs, ours = child_keys(sa.suite.prf, sa.keys.sk_d, answer.agreement.suite, b"", *nonces)
         tunnel.clones.per_resource = answer.agreement.per_resource
         keyed = Keyed(answer.agreement, ours, theirs, nonces)
-        tunnel.activate(tunnel.add_child(sa, keyed, now, cpu=None, opened_by_us=False))
+        tunnel.children.activate(tunnel.children.add(sa, keyed, now, cpu=None, opened_by_us=False))
         return answer.payloads
 
 

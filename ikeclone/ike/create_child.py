@@ -36,8 +36,8 @@ class CreateChild(Exchange):
             tunnel.clones.per_resource = False
         elif self.cpu is None:
             tunnel.clones.per_resource = True
-        child = tunnel.add_child(self.sa, keyed, now, cpu=self.cpu, opened_by_us=True)
-        tunnel.activate(child)
+        child = tunnel.children.add(self.sa, keyed, now, cpu=self.cpu, opened_by_us=True)
+        tunnel.children.activate(child)
 
     def failed(self, error: PeerError, now: float) -> None:
         self._settle()
@@ -67,11 +67,11 @@ def respond_create(sa: IkeSa, message: Message, now: float) -> Payloads:
     keyed, payloads = respond(sa, message, cpu, tunnel.resource(cpu))
     if cpu is None:
         tunnel.clones.per_resource = keyed.agreement.per_resource
-    child = tunnel.add_child(sa, keyed, now, cpu=cpu, opened_by_us=False)
+    child = tunnel.children.add(sa, keyed, now, cpu=cpu, opened_by_us=False)
     if cpu is None:
-        tunnel.activate(child)
+        tunnel.children.activate(child)
     else:
-        tunnel.activate_later(child, now)
+        tunnel.children.activate_later(child, now)
     return payloads
 
 

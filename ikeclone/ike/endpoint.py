@@ -84,25 +84,25 @@ class Endpoint:
         """An SA is used up: rekey it, or when nothing is left of it, replace it."""
         for tunnel, sa, child in self._children((event.inbound_spi,)):
             if event.hard:
-                tunnel.replace_lost(sa, child, now)
+                tunnel.children.replace_lost(sa, child, now)
             else:
-                tunnel.rekey_later(child, now)
+                tunnel.children.rekey_later(child, now)
 
     def lost(self, event: Lost, now: float) -> None:
         """The data plane lost these SAs: they cannot be rekeyed, as nobody receives on them; make them anew."""
         for tunnel, sa, child in self._children(event.inbound_spis):
-            tunnel.replace_lost(sa, child, now)
+            tunnel.children.replace_lost(sa, child, now)
 
     def remapped(self, event: Remapped, now: float) -> None:
         """ESP came from a new port or address: only what is sent on this SA follows, never IKE."""
         for tunnel, sa, child in self._children((event.inbound_spi,)):
             if sa.abilities.nat.remote:
-                tunnel.move_child(child, event.path)
+                tunnel.children.move(child, event.path)
 
     def install_failed(self, inbound_spi: int, reason: str, now: float) -> None:
         """The data plane refused an SA: delete it, so that the peer does not send on it."""
         for tunnel, sa, child in self._children((inbound_spi,)):
-            tunnel.refuse_child(sa, child, reason, now)
+            tunnel.children.refuse(sa, child, reason, now)
 
     def _children(self, spis: tuple[int, ...]) -> list[tuple[Tunnel, IkeSa, Child]]:
         return [(sa.tunnel, sa, sa.children[spi]) for sa in self.ike_sas() for spi in spis if spi in sa.children]

@@ -53,7 +53,7 @@ class DeleteChildren(Exchange):
 
     def _remove(self, now: float) -> None:
         for child in self._children:
-            self.sa.tunnel.remove_child(self.sa, child, now)
+            self.sa.tunnel.children.remove(self.sa, child, now)
 
 
 class DeleteIke(Exchange):
@@ -99,5 +99,5 @@ def _delete_children(sa: IkeSa, spis: Sequence[bytes], now: float) -> Payloads:
     going = [by_spi[spi] for spi in dict.fromkeys(spis) if spi in by_spi]
     ours = tuple(c.inbound_spi.to_bytes(4, "big") for c in going if c.state is not ChildState.DELETING)
     for child in going:
-        sa.tunnel.remove_child(sa, child, now, by_peer=True)
+        sa.tunnel.children.remove(sa, child, now, by_peer=True)
     return (Delete(ProtocolId.ESP, ours),) if ours else ()

@@ -41,7 +41,7 @@ class RekeyChild(Exchange):
             self._free()
             return None
         self.old.enter(ChildState.REKEYING)
-        self.sa.tunnel.rekeys[self.old] = self
+        self.sa.tunnel.children.rekeys[self.old] = self
         spi = self.old.inbound_spi.to_bytes(4, "big")
         return (Notify(NotifyType.REKEY_SA, b"", ProtocolId.ESP, spi), *self._request.payloads())
 
@@ -49,19 +49,19 @@ class RekeyChild(Exchange):
         raise_refusal(message)
         keyed = self._request.complete(self.sa, message)
         tunnel = self.sa.tunnel
-        tunnel.rekeys.pop(self.old, None)
-        new = tunnel.add_child(self.sa, keyed, now, cpu=self.old.cpu, opened_by_us=True, replaces=self.old)
+        tunnel.children.rekeys.pop(self.old, None)
+        new = tunnel.children.add(self.sa, keyed, now, cpu=self.old.cpu, opened_by_us=True, replaces=self.old)
         if self.rival is not None and min(keyed.nonces) < min(self.rival.nonces):
             self._yield_to(self.rival, new, now)
             return
-        tunnel.activate(new)
+        tunnel.children.activate(new)
         if self.old.state is ChildState.REKEYING:
             self.old.enter(ChildState.REKEYED)
             self.sa.enqueue(DeleteChildren(self.sa, (self.old,)), now)
 
     def failed(self, error: PeerError, now: float) -> None:
         tunnel = self.sa.tunnel
-        tunnel.rekeys.pop(self.old, None)
+        tunnel.children.rekeys.pop(self.old, None)
         self._free()
         if self.old.state is not ChildState.REKEYING:
             return
@@ -73,13 +73,13 @@ class RekeyChild(Exchange):
         if method in self._request.methods and method != self._method:
             self.sa.enqueue(RekeyChild(self.sa, self.old, method), now)
         elif isinstance(error, ChildSaNotFound):
-            tunnel.lose_child(self.sa, self.old, now)
+            tunnel.children.lose(self.sa, self.old, now)
         else:
             tunnel.note(Kind.PROGRESS, f"rekeying {self.old.name} failed, will try again: {error}")
-            tunnel.rekey_later(self.old, now)
+            tunnel.children.rekey_later(self.old, now)
 
     def dropped(self) -> None:
-        self.sa.tunnel.rekeys.pop(self.old, None)
+        self.sa.tunnel.children.rekeys.pop(self.old, None)
         self._free()
 
     def _free(self) -> None:
@@ -94,7 +94,7 @@ class RekeyChild(Exchange):
 
     def _leave_to(self, rival: Rival, now: float) -> None:
         self.old.enter(ChildState.REKEYED)
-        self.sa.tunnel.activate_on_proof(rival.child)
+        self.sa.tunnel.children.activate_on_proof(rival.child)
 
 
 def respond_rekey_child(sa: IkeSa, message: Message, rekey: Notify, now: float) -> Payloads:
@@ -103,14 +103,14 @@ def respond_rekey_child(sa: IkeSa, message: Message, rekey: Notify, now: float) 
     old = next((c for c in sa.children.values() if c.outbound_spi.to_bytes(4, "big") == rekey.spi), None)
     if old is None:
         return (Notify(ChildSaNotFound.notify, b"", ProtocolId.ESP, rekey.spi),)
-    ours = tunnel.rekeys.get(old)
+    ours = tunnel.children.rekeys.get(old)
     if old.state not in (ChildState.INSTALLED, ChildState.REKEYING) or (ours and ours.rival):
         raise TemporaryFailure(f"{old.name} has been replaced already")
     keyed, payloads = respond(sa, message, old.cpu, None)
-    new = tunnel.add_child(sa, keyed, now, cpu=old.cpu, opened_by_us=False, replaces=old)
+    new = tunnel.children.add(sa, keyed, now, cpu=old.cpu, opened_by_us=False, replaces=old)
     if ours is not None:
         ours.rival = Rival(new, keyed.nonces)
     else:
         old.enter(ChildState.REKEYED)
-        tunnel.activate_on_proof(new)
+        tunnel.children.activate_on_proof(new)
     return payloads

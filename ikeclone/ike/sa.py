@@ -93,6 +93,7 @@ class IkeSa:
         self.children: dict[int, Child] = {}
         self.queue: deque[Exchange] = deque()
         self.rekey: RekeyIke | None = None
+        self._finishing = False
         # IKE_SA_INIT was message 0 of the initiator; an IKE SA that was made by rekeying starts anew.
         first = 0 if state is State.ESTABLISHED else 1
         self.requests: RequestWindow[Exchange] = RequestWindow(first if initiator else 0)
@@ -141,7 +142,7 @@ class IkeSa:
             return
         self.heard = now
         self._follow(path)
-        self.tunnel.proven(self)
+        self.tunnel.children.proven(self)
         self._respond(message.header, *opened, now)
 
     def _respond(self, header: Header, first: PayloadType, plaintext: bytes, now: float) -> None:
@@ -239,13 +240,16 @@ class IkeSa:
     # Sending
 
     def enqueue(self, exchange: Exchange, now: float) -> None:
-        """Start an exchange as soon as the peer's window allows."""
+        """Start an exchange as soon as the peer's window allows, unless this SA is on its way out."""
+        if self._finishing or self.state is State.DEAD:
+            exchange.dropped()
+            return
         self.queue.append(exchange)
         self.pump(now)
 
     def pump(self, now: float) -> None:
         """Send the requests that there is room for."""
-        while self.queue and self.requests.has_room and self.state not in (State.DEAD, State.REKEYED):
+        while self.queue and self.requests.has_room:
             exchange = self.queue.popleft()
             payloads = exchange.request(now)
             if payloads is not None:
@@ -307,8 +311,8 @@ class IkeSa:
         for waiting in self.queue:
             waiting.dropped()
         self.queue.clear()
-        if (payloads := exchange.request(now)) is not None:
-            self._request(exchange, payloads, now)
+        self.enqueue(exchange, now)
+        self._finishing = True
 
     def lose(self, now: float, reason: str) -> None:
         """The peer is gone: end without a word to it."""
@@ -323,7 +327,7 @@ class IkeSa:
         self.queue.clear()
         self.requests.outstanding.clear()
         for child in tuple(self.children.values()):
-            self.tunnel.remove_child(self, child, now)
+            self.tunnel.children.remove(self, child, now)
         if linger:
             self.host.timers.set(self, "forget", now + LINGER, lambda _: self.tunnel.forget(self))
         else:

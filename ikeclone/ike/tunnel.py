@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ikeclone.backend import ChildSa, Path, Policy
+from ikeclone.backend import Path
 from ikeclone.connection import Auto, Choice, Connection, Identity
 from ikeclone.errors import LocalError, PeerError
-from ikeclone.ike.actions import ActivateChild, InstallChild, Kind, MoveChild, RemoveChild, Route, Unroute
+from ikeclone.ike.actions import Kind
 from ikeclone.ike.auth import Authenticate, AuthResponder, local_identity, remote_identity, secret_for
-from ikeclone.ike.child import Child, ChildState, Selectors
+from ikeclone.ike.child import ChildState
+from ikeclone.ike.children import Children
 from ikeclone.ike.clones import Clones
 from ikeclone.ike.create_child import CreateChild
-from ikeclone.ike.established import rekey_after, settle
-from ikeclone.ike.informational import DeleteChildren, DeleteIke
+from ikeclone.ike.established import settle
+from ikeclone.ike.informational import DeleteIke
 from ikeclone.ike.init import Initiation, InitRecord
-from ikeclone.ike.narrowing import of_end
-from ikeclone.ike.negotiation import Keyed
 from ikeclone.ike.rekey_child import RekeyChild
 from ikeclone.ike.rekey_ike import RekeyIke
 from ikeclone.ike.sa import IkeSa, State
@@ -31,16 +29,13 @@ class Tunnel:
 
     def __init__(self, endpoint: Endpoint, connection: Connection) -> None:
         self.endpoint, self.host, self.connection = endpoint, endpoint.host, connection
-        self.clones = Clones(connection.clones)
         self.ike: IkeSa | None = None
         self.initiation: Initiation | None = None
         self.peer: Identity | None = None
         self.wanted = connection.auto is Auto.START
-        self.rekeys: dict[Child, RekeyChild] = {}
-        self._awaiting: set[Child] = set()
+        self.children = Children(self)
+        self.clones: Clones = self.children.clones
         self._attempts = 0
-        if connection.auto is Auto.ONDEMAND:
-            self._route(self._local(), self._remote())
 
     @property
     def detects_nat(self) -> bool:
@@ -88,10 +83,12 @@ class Tunnel:
         self.host.timers.cancel(self)
         if self.initiation is not None:
             self.initiation.fail(now, "taken down")
+        for embryo in self._embryos():
+            embryo.close(now, "taken down")
         if self.ike is None:
             self.note(Kind.IKE_DOWN, "the connection is down")
-        elif self.ike.state is State.ESTABLISHED:
-            self.ike.finish(DeleteIke(self.ike, "taken down"), now)
+        else:
+            _finish(self.ike, "taken down", now)
 
     def rekey(self, now: float, ike: bool) -> int:
         """Rekey the IKE SA or every Child SA; how many that are. Raises LocalError when there is nothing to rekey."""
@@ -110,20 +107,21 @@ class Tunnel:
         if self.clones.fallback is None:
             if not self._connecting:
                 self.up(now)
-        elif cpu is not None and self.clones.may_open(cpu, self.host.resources.cpus(), now) and self._usable:
+        elif cpu is not None and self.clones.may_open(cpu, self.host.resources.cpus(), now) and self.usable:
             assert self.ike is not None
             self.ike.enqueue(CreateChild(self.ike, cpu), now)
 
     @property
-    def _usable(self) -> bool:
+    def usable(self) -> bool:
+        """Whether there is an IKE SA to negotiate Child SAs on."""
         return self.ike is not None and self.ike.state is State.ESTABLISHED
 
     @property
     def _connecting(self) -> bool:
-        return self.initiation is not None or (self.ike is None and self._has_embryo())
+        return self.initiation is not None or (self.ike is None and bool(self._embryos()))
 
-    def _has_embryo(self) -> bool:
-        return any(sa.tunnel is self and sa.state is State.AUTHENTICATING for sa in self.endpoint.ike_sas())
+    def _embryos(self) -> list[IkeSa]:
+        return [sa for sa in self.endpoint.ike_sas() if sa.tunnel is self and sa.state is State.AUTHENTICATING]
 
     # The IKE SA
 
@@ -216,7 +214,7 @@ class Tunnel:
         """Who answers IKE_AUTH for an SA that a peer asks for; `tunnels` are the connections it may mean."""
         return AuthResponder(sa, record, tunnels)
 
-    # Child SAs
+    # What the peer makes of Child SAs
 
     def resource(self, cpu: int | None) -> bytes | None:
         """The data of SA_RESOURCE_INFO: nothing for the fallback, else a number that reveals no CPU (RFC 9611, 6).
@@ -228,138 +226,6 @@ class Tunnel:
         if cpu is None:
             return b""
         return self.clones.free_instance().to_bytes(4, "big") if self.clones.per_resource else None
-
-    def add_child(
-        self,
-        sa: IkeSa,
-        keyed: Keyed,
-        now: float,
-        *,
-        cpu: int | None,
-        opened_by_us: bool,
-        replaces: Child | None = None,
-    ) -> Child:
-        """Receive on a new Child SA from now on; `activate` makes it send."""
-        agreement = keyed.agreement
-        if replaces is not None:
-            agreement = replace(agreement, per_resource=replaces.agreement.per_resource)
-            instance = replaces.instance
-        else:
-            instance = 0 if cpu is None else self.clones.free_instance()
-        child = Child(self.host.serial(), self.connection.name, instance, cpu, agreement, sa.path, now, opened_by_us)
-        if not self.clones.children:
-            self._route(agreement.local, agreement.remote)
-        sa.children[child.inbound_spi] = self.clones.children[child.inbound_spi] = child
-        self.host.emit(InstallChild(self._child_sa(sa, child, keyed, replaces)))
-        self._start_timers(child, now)
-        kind, verb = (Kind.CHILD_UP, "up") if replaces is None else (Kind.CHILD_REKEYED, "rekeyed")
-        self.host.report(self.connection.name, kind, _describe(child, verb), child.inbound_spi)
-        return child
-
-    def _child_sa(self, sa: IkeSa, child: Child, keyed: Keyed, replaces: Child | None) -> ChildSa:
-        agreement = child.agreement
-        return ChildSa(
-            connection=self.connection.name,
-            cpu=child.cpu,
-            inbound_spi=agreement.inbound_spi,
-            outbound_spi=agreement.outbound_spi,
-            suite=agreement.suite,
-            inbound_keys=keyed.inbound,
-            outbound_keys=keyed.outbound,
-            local=agreement.local,
-            remote=agreement.remote,
-            path=sa.path,
-            udp_encapsulation=sa.abilities.nat.encapsulate,
-            mode=agreement.mode,
-            replay_window=self.connection.replay_window,
-            replaces=replaces.inbound_spi if replaces is not None else None,
-        )
-
-    def activate(self, child: Child) -> None:
-        """Send on this SA; what sent for its CPU before only receives."""
-        self._awaiting.discard(child)
-        self.host.timers.cancel(child, "activate")
-        if (former := self.clones.outbound(child.cpu)) is not None:
-            former.active = False
-        child.active = True
-        self.host.emit(ActivateChild(child.inbound_spi))
-
-    def activate_on_proof(self, child: Child) -> None:
-        """Send on this SA once the peer shows that it has our answer: by a new request or by deleting the old SA."""
-        if child.state is ChildState.INSTALLED and not child.active:
-            self._awaiting.add(child)
-
-    def activate_later(self, child: Child, now: float) -> None:
-        """Send on this clone on proof, or when the answer has had time to arrive; until then the fallback does."""
-        self.activate_on_proof(child)
-        delay = self.host.settings.activation_delay
-        self.host.timers.set(child, "activate", now + delay, lambda _: self.activate(child))
-
-    def proven(self, sa: IkeSa) -> None:
-        """The peer has sent a new request, so it has our last response."""
-        for child in [c for c in self._awaiting if c.inbound_spi in sa.children]:
-            self.activate(child)
-
-    def remove_child(self, sa: IkeSa, child: Child, now: float, *, by_peer: bool = False) -> None:
-        """Take a Child SA out; another one of its CPU, if there is one, sends instead."""
-        if child.state is ChildState.REMOVED:
-            return
-        child.enter(ChildState.REMOVED)
-        sa.children.pop(child.inbound_spi, None)
-        self.clones.children.pop(child.inbound_spi, None)
-        self.host.timers.cancel(child)
-        self._awaiting.discard(child)
-        heir = self.clones.successor(child)
-        if child.active and heir is not None:
-            self.activate(heir)
-        child.active = False
-        self.host.emit(RemoveChild(child.inbound_spi))
-        if heir is None or heir.instance != child.instance:
-            self.host.report(self.connection.name, Kind.CHILD_DOWN, _describe(child, "down"), child.inbound_spi)
-        if not self.clones.children:
-            self._unroute()
-        elif by_peer and self.clones.fallback is None and sa.state is State.ESTABLISHED:
-            self._replace_fallback(now)
-
-    def _replace_fallback(self, now: float) -> None:
-        """Clones without a fallback: make a new one, unless the peer is deleting everything just now."""
-        at = now + self.host.settings.activation_delay * (1 + self.host.fraction())
-        self.host.timers.set(self, "fallback", at, self._open_fallback)
-
-    def _open_fallback(self, now: float) -> None:
-        if self._usable and self.clones.children and self.clones.fallback is None:
-            assert self.ike is not None
-            self.ike.enqueue(CreateChild(self.ike, None), now)
-
-    def lose_child(self, sa: IkeSa, child: Child, now: float) -> None:
-        """The peer does not have this SA, or nobody has: drop it, and make it anew if it was the fallback."""
-        self.remove_child(sa, child, now)
-        if child.cpu is None and self.clones.fallback is None and self._usable and self.wanted:
-            sa.enqueue(CreateChild(sa, None), now)
-
-    def replace_lost(self, sa: IkeSa, child: Child, now: float) -> None:
-        """Nobody receives on this SA any more: delete it on the peer's side too, and make the fallback anew."""
-        was_fallback = child.cpu is None
-        self._forsake(sa, child, now)
-        if was_fallback and self.clones.fallback is None and sa.state is State.ESTABLISHED:
-            sa.enqueue(CreateChild(sa, None), now)
-
-    def refuse_child(self, sa: IkeSa, child: Child, reason: str, now: float) -> None:
-        """The data plane does not take this SA."""
-        self.note(Kind.FAILED, f"{child.name} cannot be installed: {reason}")
-        self._forsake(sa, child, now)
-
-    def _forsake(self, sa: IkeSa, child: Child, now: float) -> None:
-        if child.state in (ChildState.DELETING, ChildState.REMOVED):
-            return
-        if child.active and (heir := self.clones.successor(child)) is not None:
-            self.activate(heir)
-        sa.enqueue(DeleteChildren(sa, (child,)), now)
-
-    def move_child(self, child: Child, path: Path) -> None:
-        """The peer's ESP comes from elsewhere now."""
-        child.path = path
-        self.host.emit(MoveChild(child.inbound_spi, path))
 
     def first_child_failed(self, sa: IkeSa, now: float, reason: str) -> None:
         """The IKE SA is there, but the peer refuses the Child SA: without one the IKE SA is of no use."""
@@ -373,63 +239,7 @@ class Tunnel:
         self.clones.refused_until = now + delay
         self.note(Kind.REFUSED, f"no further clone for {delay:.0f} seconds: {error}")
 
-    def _start_timers(self, child: Child, now: float) -> None:
-        timing = self.connection.timing
-        lifetime = timing.child_lifetime
-        if self.connection.rekey:
-            after = rekey_after(lifetime, timing, self.host.fraction())
-            self.host.timers.set(child, "rekey", now + after, lambda at: self._rekey(child, at))
-        self.host.timers.set(child, "expire", now + lifetime, lambda at: self._expire(child, at))
-
-    def rekey_later(self, child: Child, now: float) -> None:
-        """A rekey failed: try again in a moment, at random so that two sides do not collide again."""
-        delay = self.host.settings.retry_delay * (0.2 + self.host.fraction())
-        self.host.timers.set(child, "rekey", now + delay, lambda at: self._rekey(child, at))
-
-    def _rekey(self, child: Child, now: float) -> None:
-        if self._usable and child.state is ChildState.INSTALLED:
-            assert self.ike is not None
-            self.ike.enqueue(RekeyChild(self.ike, child), now)
-
-    def _expire(self, child: Child, now: float) -> None:
-        if self._usable and child.state is not ChildState.DELETING:
-            assert self.ike is not None
-            self.ike.enqueue(DeleteChildren(self.ike, (child,)), now)
-
-    # Routing
-
-    def _local(self) -> Selectors:
-        address = self.connection.local.address
-        return of_end(self.connection.local, address) if address is not None else self.connection.local.selectors
-
-    def _remote(self) -> Selectors:
-        address = self.connection.remote.address
-        return of_end(self.connection.remote, address) if address is not None else self.connection.remote.selectors
-
-    def _route(self, local: Selectors, remote: Selectors) -> None:
-        connection, sa = self.connection, self.ike
-        if sa is not None:
-            path = sa.path
-        elif connection.local.address is not None and connection.remote.address is not None:
-            path = Path(connection.local.address, connection.remote.address)
-        else:
-            return
-        source = connection.local.source
-        self.host.emit(Route(Policy(connection.name, local, remote, path, connection.mode, source)))
-
-    def _unroute(self) -> None:
-        if self.connection.auto is not Auto.ONDEMAND:
-            self.host.emit(Unroute(self.connection.name))
-
 
 def _finish(sa: IkeSa, reason: str, now: float) -> None:
     if sa.state is State.ESTABLISHED:
         sa.finish(DeleteIke(sa, reason), now)
-
-
-def _describe(child: Child, verb: str) -> str:
-    agreement = child.agreement
-    cpu = "" if child.cpu is None else f" on CPU {child.cpu}"
-    selectors = f"{' '.join(map(str, agreement.local))} === {' '.join(map(str, agreement.remote))}"
-    spis = f"ESP=>{agreement.outbound_spi:08x} <{agreement.inbound_spi:08x}"
-    return f'#{child.serial}: "{child.name}" {verb}{cpu}: {spis} {agreement.suite} {selectors}'

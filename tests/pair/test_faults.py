@@ -358,7 +358,7 @@ def test_a_deleted_fallback_is_replaced_and_the_clones_stay() -> None:
     net.west.packet(0)
     net.run(2)
     fallback, clone = net.east.children
-    net.east.endpoint.tunnels[NAME].replace_lost(net.east.ike, fallback, net.now)  # type: ignore[arg-type]
+    net.east.endpoint.tunnels[NAME].children.replace_lost(net.east.ike, fallback, net.now)  # type: ignore[arg-type]
     net.settle(net.east)
     net.run(10)
     assert clone in net.east.children
