@@ -16,6 +16,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from ikeclone.demo.daemons import failure
 from interop import scenarios
 from interop.lab import Lab, debian_root, private_mounts
 
@@ -37,7 +38,7 @@ def main() -> int:
     arguments = parser.parse_args()
     if unknown := set(arguments.names) - set(known):
         parser.error(f"no such scenario: {', '.join(sorted(unknown))}")
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 140)
     if os.geteuid() != 0:
         console.print("skipped: the scenarios need root, for a Debian root with strongSwan and its mounts")
         return 2
@@ -62,8 +63,8 @@ def run(name: str, root: Path, logs: Path, console: Console) -> Outcome:
             lab.judge()
         reason = ""
     except Exception as error:  # whatever it is, the next scenario runs
-        reason = f"{type(error).__name__}: {error}"
-        (logs / "failure.txt").write_text(traceback.format_exc())
+        reason = failure(error)
+        (logs / "failure.txt").write_text(f"{reason}\n\n{traceback.format_exc()}")
     outcome = Outcome(name, reason, time.monotonic() - begin)
     console.print(f"{name}: {'failed: ' + reason if reason else 'passed'} ({outcome.seconds:.1f} s)", markup=False)
     return outcome
