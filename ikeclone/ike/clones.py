@@ -11,12 +11,14 @@ from ikeclone.ike.child import Child, ChildState
 class Clones:
     """The Child SAs of one connection: a fallback bound to no CPU, and clones bound to one each.
 
-    `limit` is the most clones we ask for. What is being negotiated counts: `pending` has the CPUs we asked for.
+    `limit` is the most clones we ask for. `queued` has the CPUs that wait for the peer's window, `pending` those
+    that we asked for: what is being negotiated counts, what only waits can still be served by a clone of the peer's.
     """
 
     def __init__(self, limit: int | None) -> None:
         self._limit = limit
         self.children: dict[int, Child] = {}
+        self.queued: set[int] = set()
         self.pending: set[int] = set()
         self.per_resource = False
         self.refused_until = 0.0
@@ -43,11 +45,18 @@ class Clones:
         return (
             self.per_resource
             and self.fallback is not None
-            and cpu in cpus
+            and cpu not in self.queued
+            and now >= self.refused_until
+            and self.lacks(cpu, cpus)
+        )
+
+    def lacks(self, cpu: int, cpus: frozenset[int]) -> bool:
+        """Whether this CPU has no clone, none is being negotiated for it, and the limit leaves room for one."""
+        return (
+            cpu in cpus
             and cpu not in self.pending
             and all(clone.cpu != cpu for clone in self.clones)
             and len(self.clones) + len(self.pending) < self.limit(cpus)
-            and now >= self.refused_until
         )
 
     def may_accept(self, cpus: frozenset[int]) -> bool:
@@ -55,10 +64,10 @@ class Clones:
         return len(self.clones) < max(2 * len(cpus), 2 * self.limit(cpus))
 
     def least_loaded(self, cpus: frozenset[int]) -> int:
-        """The CPU with the fewest clones, for one that the peer opens (RFC 9611 section 3)."""
+        """The CPU with the fewest clones, for one that the peer opens (RFC 9611 section 3); of several, one that waits."""
         load = Counter(clone.cpu for clone in self.clones)
         load.update(self.pending)
-        return min(sorted(cpus), key=lambda cpu: load[cpu])
+        return min(sorted(cpus), key=lambda cpu: (load[cpu], cpu not in self.queued))
 
     def free_instance(self) -> int:
         """The lowest number that no clone has."""

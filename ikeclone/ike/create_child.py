@@ -22,9 +22,16 @@ class CreateChild(Exchange):
         self.cpu, self._method = cpu, method
         self._request = Request(sa, cpu, sa.tunnel.resource(cpu), method)
         if cpu is not None:
-            sa.tunnel.clones.pending.add(cpu)
+            sa.tunnel.clones.queued.add(cpu)
 
-    def request(self, now: float) -> Payloads:
+    def request(self, now: float) -> Payloads | None:
+        if self.cpu is not None:
+            clones = self.sa.tunnel.clones
+            clones.queued.discard(self.cpu)
+            if not clones.lacks(self.cpu, self.sa.host.resources.cpus()):
+                self.dropped()
+                return None
+            clones.pending.add(self.cpu)
         return self._request.payloads()
 
     def response(self, message: Message, now: float) -> None:
@@ -57,6 +64,7 @@ class CreateChild(Exchange):
 
     def _settle(self) -> None:
         if self.cpu is not None:
+            self.sa.tunnel.clones.queued.discard(self.cpu)
             self.sa.tunnel.clones.pending.discard(self.cpu)
 
 

@@ -83,6 +83,18 @@ def test_both_sides_open_clones_at_once_and_each_cpu_is_served(net: Network) -> 
     net.assert_consistent()
 
 
+def test_two_clones_are_enough_when_the_peer_opens_one_meanwhile(net: Network) -> None:
+    net.established()
+    net.west.packet(0)
+    net.east.packet(1)
+    net.run(0.005)
+    net.west.packet(1)
+    net.run(3)
+    assert [len(side.children) for side in net.sides] == [3, 3]
+    assert {c.cpu for c in net.west.children} == {None, 0, 1}
+    net.assert_consistent()
+
+
 def test_clones_no_is_a_regular_sa_and_no_acquire_opens_another() -> None:
     net = Network(west={"clones": 0}).established()
     net.west.packet(0)
