@@ -64,7 +64,9 @@ class Clones:
         return len(self.clones) < max(2 * len(cpus), 2 * self.limit(cpus))
 
     def least_loaded(self, cpus: frozenset[int]) -> int:
-        """The CPU with the fewest clones, for one that the peer opens (RFC 9611 section 3); of several, one that waits."""
+        """The CPU with the fewest clones, for one that the peer opens (RFC 9611 section 3); among equals, one that
+        waits.
+        """
         load = Counter(clone.cpu for clone in self.clones)
         load.update(self.pending)
         return min(sorted(cpus), key=lambda cpu: (load[cpu], cpu not in self.queued))
