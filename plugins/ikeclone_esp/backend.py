@@ -1,0 +1,259 @@
+"""The backend: what the daemon asks for, turned into messages to the worker it concerns."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path as FilePath
+from socket import socket
+from typing import TYPE_CHECKING, Final
+
+from ikeclone.backend import BackendError, ChildSa, Counters, Event, Lost, Mode, Path, Policy
+from ikeclone_esp import counters, sockets
+from ikeclone_esp.messages import Activate, Fallback, Install, Move, Remove, Reserve, Route, Unroute
+from ikeclone_esp.pool import Pool
+
+if TYPE_CHECKING:
+    from ikeclone_esp.routes import Routes
+
+log = logging.getLogger(__name__)
+_ONLINE: Final = FilePath("/sys/devices/system/cpu/online")
+_FIRST_SPI: Final = 256  # those below are reserved (RFC 4303 section 2.1)
+
+
+@dataclass(slots=True)
+class _Installed:
+    sa: ChildSa
+    row: int
+    active: bool = False
+
+
+def online_cpus() -> list[int]:
+    """The CPUs that run, from the kernel's list such as 0-3,8."""
+    cpus: list[int] = []
+    for part in _ONLINE.read_text().strip().split(","):
+        first, _, last = part.partition("-")
+        cpus += range(int(first), int(last or first) + 1)
+    return cpus
+
+
+class EspBackend:
+    """ikeclone.backend.Backend without kernel IPsec. An SPI names its worker: `SPI mod workers`."""
+
+    name = "esp"
+    wants_encapsulation = True
+
+    def __init__(self) -> None:
+        self._cpus = online_cpus()
+        self._events: asyncio.Queue[Event] = asyncio.Queue()
+        self._installed: dict[int, _Installed] = {}
+        self._reserved: set[int] = set()
+        self._policies: dict[str, Policy] = {}
+        self._fallbacks: dict[str, int] = {}  # connection: worker
+        self._rows: deque[int] = deque(range(len(self._cpus), counters.ROWS))
+        self._pool: Pool | None = None
+        self._routes: Routes | None = None
+
+    def cpus(self) -> frozenset[int]:
+        return frozenset(self._cpus)
+
+    async def start(self) -> None:
+        from ikeclone_esp.routes import Routes  # pyroute2 is slow to load and of no use to whoever only looks around
+
+        self._pool = Pool(self._cpus, self._events.put_nowait, self._on_lost, self._brief)
+        self._routes = Routes(self._pool.tun.name)
+        try:
+            await self._pool.start()
+            await self._routes.start()
+        except BackendError:
+            await self.stop()
+            raise
+        log.info(
+            "ESP on %s, %d workers, packets steered %s", self._pool.tun.name, len(self._cpus), self._pool.tun.steering
+        )
+
+    async def stop(self) -> None:
+        routes, pool, self._routes, self._pool = self._routes, self._pool, None, None
+        if routes is not None:
+            await routes.stop()
+        if pool is not None:
+            await pool.stop()
+        self._installed.clear()
+        self._reserved.clear()
+        self._policies.clear()
+        self._fallbacks.clear()
+
+    def share(self, sock: socket) -> None:
+        pool = self._running()
+        pool.add_sockets(sock.getsockname()[0], sockets.encapsulated(sock, len(pool)))
+
+    def _running(self) -> Pool:
+        if self._pool is None:
+            raise BackendError("the esp backend is not started")
+        return self._pool
+
+    def allocate_spi(self, cpu: int | None) -> int:
+        pool = self._running()
+        if cpu is None:
+            worker = self._least_loaded()
+        elif cpu in self._cpus:
+            worker = self._cpus.index(cpu)
+        else:
+            raise BackendError(f"CPU {cpu} is not online or came online after the start")
+        while True:
+            spi = secrets.randbits(32) // len(pool) * len(pool) + worker
+            if _FIRST_SPI <= spi < 1 << 32 and spi not in self._reserved and spi not in self._installed:
+                break
+        self._reserved.add(spi)
+        pool[worker].post(Reserve(spi))
+        return spi
+
+    def _least_loaded(self) -> int:
+        """The worker with the fewest SAs: fallbacks of many connections are spread."""
+        load = [0] * len(self._cpus)
+        for spi in [*self._installed, *self._reserved]:
+            load[self._worker(spi)] += 1
+        return load.index(min(load))
+
+    def _worker(self, spi: int) -> int:
+        return spi % len(self._cpus)
+
+    async def _ask(self, spi: int, body: object) -> None:
+        await self._running()[self._worker(spi)].request(body)
+
+    async def _ask_all(self, body: object) -> None:
+        pool = self._running()
+        await asyncio.gather(*(pool[index].request(body) for index in range(len(pool))))
+
+    async def route(self, policy: Policy) -> None:
+        if policy.mode is not Mode.TUNNEL:
+            raise BackendError("the esp backend has no transport mode: use type=tunnel or another backend")
+        self._running()
+        assert self._routes is not None
+        await self._routes.add(policy)
+        self._policies[policy.connection] = policy
+        await self._ask_all(Route(policy))
+
+    async def unroute(self, connection: str) -> None:
+        if self._policies.pop(connection, None) is not None and self._routes is not None:
+            await self._routes.remove(connection)
+            await self._ask_all(Unroute(connection))
+
+    async def install(self, sa: ChildSa) -> None:
+        if sa.mode is not Mode.TUNNEL:
+            raise BackendError("the esp backend has no transport mode: use type=tunnel or another backend")
+        worker = self._worker(sa.inbound_spi)
+        if sa.cpu is not None and self._cpus[worker] != sa.cpu:
+            raise BackendError(f"SPI {sa.inbound_spi:08x} was not allocated for CPU {sa.cpu}")
+        if not self._rows:
+            raise BackendError(f"too many SAs: there are counters for {counters.ROWS} only")
+        pool, row = self._running(), self._rows.popleft()
+        pool.table.row(row).clear()
+        self._installed[sa.inbound_spi] = _Installed(sa, row)
+        self._reserved.discard(sa.inbound_spi)
+        try:
+            await self._ask(sa.inbound_spi, Install(sa, row))
+        except BackendError:
+            self._forget(sa.inbound_spi)
+            raise
+
+    def _forget(self, spi: int) -> None:
+        installed = self._installed.pop(spi, None)
+        if installed is not None:
+            self._rows.append(installed.row)
+
+    async def activate(self, inbound_spi: int) -> None:
+        installed = self._find(inbound_spi)
+        await self._ask(inbound_spi, Activate(inbound_spi))
+        self._installed.pop(inbound_spi)
+        installed.active = True
+        self._installed[inbound_spi] = installed  # the newest is last
+        await self._announce_fallback(installed.sa.connection)
+
+    def _find(self, spi: int) -> _Installed:
+        if spi not in self._installed:
+            raise BackendError(f"no SA with inbound SPI {spi:08x}")
+        return self._installed[spi]
+
+    async def _announce_fallback(self, connection: str) -> None:
+        """Tell the workers who has the connection's fallback, if that has changed."""
+        spis = [spi for spi, installed in self._installed.items() if _is_fallback(installed, connection)]
+        worker = self._worker(spis[-1]) if spis else None
+        if worker == self._fallbacks.get(connection):
+            return
+        if worker is None:
+            del self._fallbacks[connection]
+        else:
+            self._fallbacks[connection] = worker
+        await self._ask_all(Fallback(connection, worker))
+
+    async def remove(self, inbound_spi: int) -> None:
+        installed = self._installed.get(inbound_spi)
+        if installed is None and inbound_spi not in self._reserved:
+            return
+        self._reserved.discard(inbound_spi)
+        if installed is not None:
+            installed.active = False
+            await self._announce_fallback(installed.sa.connection)
+        await self._ask(inbound_spi, Remove(inbound_spi))
+        self._forget(inbound_spi)
+
+    async def move(self, inbound_spi: int, path: Path) -> None:
+        self._find(inbound_spi)
+        await self._ask(inbound_spi, Move(inbound_spi, path))
+
+    async def counters(self) -> Mapping[int, Counters]:
+        table = self._running().table
+        return {spi: table.row(installed.row).read() for spi, installed in self._installed.items()}
+
+    async def event(self) -> Event:
+        return await self._events.get()
+
+    def _on_lost(self, worker: int, reason: str) -> None:
+        """A worker has ended, and the SAs that only it knew are gone."""
+        spis = tuple(spi for spi in self._installed if self._worker(spi) == worker)
+        log.warning("%s; %d SAs are lost and must be made anew", reason, len(spis))
+        for spi in spis:
+            self._forget(spi)
+        for connection in [name for name, owner in self._fallbacks.items() if owner == worker]:
+            del self._fallbacks[connection]
+            for index in range(len(self._cpus)):
+                self._running()[index].tell(Fallback(connection, None))
+        if spis:
+            self._events.put_nowait(Lost(spis, reason))
+
+    def _brief(self, worker: int) -> None:
+        """Tell a new worker what its predecessor knew, keys excepted."""
+        successor = self._running()[worker]
+        log.warning("a new ESP worker runs on CPU %d (pid %d)", successor.cpu, successor.pid)
+        for policy in self._policies.values():
+            successor.tell(Route(policy))
+        for spi in self._reserved:
+            if self._worker(spi) == worker:
+                successor.post(Reserve(spi))
+        for connection, owner in self._fallbacks.items():
+            successor.tell(Fallback(connection, owner))
+
+    def describe(self) -> Mapping[str, str]:
+        pool = self._running()
+        drops: dict[str, int] = {}
+        for index in range(len(pool)):
+            for reason, count in pool.table.row(index).read().drops.items():
+                drops[reason] = drops.get(reason, 0) + count
+        return {
+            "device": pool.tun.name,
+            "workers": ", ".join(f"CPU {cpu}: pid {pool[i].pid}" for i, cpu in enumerate(pool.cpus)),
+            "steering": pool.tun.steering,
+            "offloads": "TSO on the TUN, UDP_SEGMENT and UDP_GRO on the network",
+            "raw ESP": pool.raw,
+            "missing": "transport mode",
+            "drops without an SA": ", ".join(f"{reason} {n}" for reason, n in drops.items()) or "none",
+        }
+
+
+def _is_fallback(installed: _Installed, connection: str) -> bool:
+    return installed.active and installed.sa.cpu is None and installed.sa.connection == connection

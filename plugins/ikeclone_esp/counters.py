@@ -1,0 +1,92 @@
+"""Counters in memory that a worker writes and the daemon reads: no question, no answer, no lock.
+
+One row of 64-bit numbers per SA, and one per worker for what no SA can be blamed for. A row has one writer; an
+aligned 64-bit store is whole to any reader.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import time
+from typing import Final
+
+from ikeclone.backend import Counters
+
+IN_PACKETS, IN_BYTES, OUT_PACKETS, OUT_BYTES, IN_LAST, OUT_LAST = range(6)
+REASONS: Final = (
+    "replay",  # an old or repeated sequence number
+    "integrity",  # not authentic
+    "selectors",  # an inner packet that the SA is not for
+    "malformed",  # no ESP or IP packet
+    "no-sa",  # ESP for an SPI that is not ours
+    "no-policy",  # a packet for the tunnel that belongs to no connection
+    "held",  # waited for an SA in vain
+    "exhausted",  # the sequence numbers are used up
+    "send",  # the network refused
+    "device",  # the TUN refused
+)
+DROPS: Final = {reason: 6 + i for i, reason in enumerate(REASONS)}
+WIDTH: Final = 16
+ROWS: Final = 16384
+_SIZE: Final = ROWS * WIDTH * 8
+
+
+def create() -> int:
+    """A file descriptor of fresh counters, all zero. The memory is used as rows are."""
+    fd = os.memfd_create("ikeclone-counters", os.MFD_CLOEXEC)
+    os.ftruncate(fd, _SIZE)
+    return fd
+
+
+class Row:
+    """The counters of one SA or worker."""
+
+    __slots__ = ("_start", "_words")
+
+    def __init__(self, words: memoryview, index: int) -> None:
+        self._words, self._start = words, index * WIDTH
+
+    def received(self, packets: int, octets: int) -> None:
+        words, start = self._words, self._start
+        words[start + IN_PACKETS] += packets
+        words[start + IN_BYTES] += octets
+        words[start + IN_LAST] = time.monotonic_ns()
+
+    def sent(self, packets: int, octets: int) -> None:
+        words, start = self._words, self._start
+        words[start + OUT_PACKETS] += packets
+        words[start + OUT_BYTES] += octets
+        words[start + OUT_LAST] = time.monotonic_ns()
+
+    def dropped(self, reason: str, packets: int = 1) -> None:
+        """Count packets dropped for one of REASONS."""
+        self._words[self._start + DROPS[reason]] += packets
+
+    def clear(self) -> None:
+        for i in range(WIDTH):
+            self._words[self._start + i] = 0
+
+    def read(self) -> Counters:
+        values = self._words[self._start : self._start + WIDTH].tolist()
+        drops = {reason: values[i] for reason, i in DROPS.items() if values[i]}
+        packets_and_octets, in_last, out_last = values[:4], values[IN_LAST] / 1e9, values[OUT_LAST] / 1e9
+        return Counters(*packets_and_octets, in_last=in_last, out_last=out_last, drops=drops)
+
+
+class Table:
+    """All rows, mapped from a descriptor of `create`."""
+
+    def __init__(self, fd: int) -> None:
+        self._map = mmap.mmap(fd, _SIZE)
+        self._octets = memoryview(self._map)
+        self._words = self._octets.cast("Q")
+
+    def row(self, index: int) -> Row:
+        return Row(self._words, index)
+
+    def close(self) -> None:
+        """Unmap; rows must not be used after it."""
+        self._words.release()
+        self._octets.release()
+        self._map.close()

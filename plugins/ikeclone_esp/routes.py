@@ -1,0 +1,149 @@
+"""The system's configuration around the TUN: its link, routes into it, and rules that keep our own packets out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from contextlib import suppress
+from socket import AF_INET, AF_INET6, IPPROTO_UDP
+from typing import Any, Final
+
+from pyroute2 import AsyncIPRoute
+from pyroute2.netlink.exceptions import NetlinkError
+
+from ikeclone.backend import BackendError, IPAddress, IPNetwork, Path, Policy
+from ikeclone_esp.ciphers import Aead, inner_mtu
+from ikeclone_esp.frames import MOST_ROWS
+from ikeclone_esp.paths import LARGEST
+
+log = logging.getLogger(__name__)
+
+TABLE: Final = 9611  # our routes' own table, so that they hide nothing and nobody's flushing takes them
+_PRIORITY_BYPASS, _PRIORITY_TUNNEL = 9610, 9611
+_MAIN: Final = 254
+_ESP: Final = 50
+_RAW_ESP: Final = 0
+_UDP_HEADERS: Final = {4: 20 + 8, 6: 40 + 8}
+_USUAL_MTU: Final = 1500
+_SMALLEST_MTU: Final = 1280
+_TCP_HEADERS: Final = 52  # IPv4 and TCP with timestamps
+
+
+def tunnel_mtu(outer: int, version: int) -> int:
+    """The inner MTU for an outer one. A multiple of 8 of TCP payload keeps the columns of segments aligned."""
+    mtu = inner_mtu(min(outer - _UDP_HEADERS[version], LARGEST))
+    return max(mtu - (mtu - _TCP_HEADERS) % 8, _SMALLEST_MTU)
+
+
+def segments(mtu: int) -> int:
+    """How many full segments leave in one send; super packets of the TUN are limited to that."""
+    return max(1, min(MOST_ROWS, LARGEST // (mtu + 5 + Aead.overhead)))
+
+
+class Routes:
+    """Link, rules and routes of one TUN device. Methods raise BackendError when the system refuses."""
+
+    def __init__(self, device: str) -> None:
+        self._device = device
+        self._netlink: Any = AsyncIPRoute()
+        self._index = 0
+        self._policies: dict[str, Policy] = {}
+        self._mtus: dict[str, int] = {}
+
+    async def start(self) -> None:
+        """Bring the device up and have the tunnel's table consulted before the system's."""
+        (self._index,) = await self._netlink.link_lookup(ifname=self._device)
+        await self._set_mtu()
+        await self._do("link", "set", index=self._index, state="up", txqlen=1000)
+        for family in (AF_INET, AF_INET6):
+            await self._do("rule", "add", family=family, table=TABLE, priority=_PRIORITY_TUNNEL)
+
+    async def stop(self) -> None:
+        """Take everything back; the routes go with the device too."""
+        for connection in list(self._policies):
+            await self.remove(connection)
+        for family in (AF_INET, AF_INET6):
+            await self._do("rule", "del", family=family, table=TABLE, priority=_PRIORITY_TUNNEL)
+        self._netlink.close()
+
+    async def add(self, policy: Policy) -> None:
+        """Route a policy's remote networks into the TUN, in place of the connection's former policy."""
+        await self.remove(policy.connection)
+        bypasses, networks = self._bypasses(), self._networks()
+        self._policies[policy.connection] = policy
+        try:
+            for bypass in self._bypasses() - bypasses:
+                await self._bypass("add", bypass)
+            for network in self._networks() - networks:
+                await self._route("add", network, policy.source)
+            self._mtus[policy.connection] = await self._path_mtu(policy.path)
+            await self._set_mtu()
+        except BackendError:
+            await self.remove(policy.connection)
+            raise
+
+    async def remove(self, connection: str) -> None:
+        """Undo `add`, except for what other connections need as well."""
+        bypasses, networks = self._bypasses(), self._networks()
+        if self._policies.pop(connection, None) is None:
+            return
+        self._mtus.pop(connection, None)
+        for network in networks - self._networks():
+            await self._route("del", network, None)
+        for bypass in bypasses - self._bypasses():
+            await self._bypass("del", bypass)
+        await self._set_mtu()
+
+    def _networks(self) -> set[IPNetwork]:
+        selectors = [selector for policy in self._policies.values() for selector in policy.remote]
+        return {network for selector in selectors for network in selector.networks()}
+
+    def _bypasses(self) -> set[tuple[IPAddress, int]]:
+        """Peers and the local UDP ports of packets to them that must not be tunnelled; port 0 stands for raw ESP."""
+        paths = [policy.path for policy in self._policies.values()]
+        return {(path.remote, port) for path in paths for port in {_RAW_ESP, 500, 4500, path.local_port}}
+
+    async def _bypass(self, command: str, bypass: tuple[IPAddress, int]) -> None:
+        """A rule for the tunnel's own packets: their peer may lie within the networks behind the tunnel, or be all of
+        what is behind it."""
+        peer, port = bypass
+        rule = {"family": AF_INET if peer.version == 4 else AF_INET6, "table": _MAIN, "priority": _PRIORITY_BYPASS,
+                "dst": str(peer), "dst_len": peer.max_prefixlen}  # fmt: skip
+        if port == _RAW_ESP:
+            await self._do("rule", command, **rule, ip_proto=_ESP)
+        else:
+            await self._do("rule", command, **rule, ip_proto=IPPROTO_UDP, sport_range=f"{port}:{port}")
+
+    async def _route(self, command: str, network: IPNetwork, source: IPAddress | None) -> None:
+        preferred = {"prefsrc": str(source)} if source is not None and source.version == network.version else {}
+        await self._do("route", command, dst=str(network), oif=self._index, table=TABLE, **preferred)
+
+    async def _path_mtu(self, path: Path) -> int:
+        """The inner MTU for a path, from the interface it leaves by."""
+        outer = _USUAL_MTU
+        query = {"dst": str(path.remote), "ip_proto": IPPROTO_UDP, "sport": path.local_port}
+        with suppress(NetlinkError):  # no route to the peer at present
+            for route in await self._netlink.route("get", **query):
+                for link in await self._netlink.link("get", index=route.get("oif")):
+                    outer = link.get("mtu")
+        return tunnel_mtu(outer, path.remote.version)
+
+    async def _set_mtu(self) -> None:
+        mtu = min(self._mtus.values(), default=tunnel_mtu(_USUAL_MTU, 6))
+        count = segments(mtu)
+        largest = min(65536, count * (mtu - _TCP_HEADERS) + _TCP_HEADERS)
+        await self._do("link", "set", index=self._index, mtu=mtu, gso_max_size=largest, gso_max_segs=count)
+
+    async def _do(self, what: str, command: str, **arguments: Any) -> None:
+        try:
+            await getattr(self._netlink, what)(command, **arguments)
+        except NetlinkError as error:
+            if command == "del" or (what == "rule" and command == "add" and error.code == 17):
+                log.debug("%s %s %s: %s", what, command, arguments, error)
+                return
+            raise BackendError(f"cannot {command} {_describe(what, arguments)}: {error.args[-1]}") from error
+
+
+def _describe(what: str, arguments: dict[str, Any]) -> str:
+    kept: Iterable[str] = (f"{key} {value}" for key, value in arguments.items() if key in ("dst", "prefsrc", "mtu"))
+    return " ".join([f"the TUN's {what}", *kept])

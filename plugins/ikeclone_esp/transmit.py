@@ -1,0 +1,71 @@
+"""The outbound half of a worker: TUN frames to ESP packets on the right SA."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ikeclone_esp.counters import Row
+from ikeclone_esp.frames import Frames
+from ikeclone_esp.handover import MOST_HOPS, PLAINTEXT, Handover
+from ikeclone_esp.routing import Routing, Verdict
+from ikeclone_esp.seal import Sealer
+from ikeclone_esp.tun import GSO_NONE
+
+_BURST: Final = 32  # single packets read at a time; received ones must not wait longer
+
+
+class Transmitter:
+    def __init__(self, tun: int, routing: Routing, handover: Handover, row: Row) -> None:
+        self._tun, self._routing, self._handover, self._row = tun, routing, handover, row
+        self._frames = Frames()
+        self._sealer = Sealer(self._frames)
+
+    def on_readable(self) -> None:
+        """Send what the TUN queue holds: one super packet, or a burst of single ones."""
+        frames = self._frames
+        try:
+            for _ in range(_BURST):
+                if not self._read():
+                    continue
+                self._send(self._routing.verdict(frames.packet()), 0)
+                if frames.gso_type != GSO_NONE or self._handover.blocked:
+                    break
+        except BlockingIOError:
+            pass  # the queue is empty
+        self._sealer.flush()
+
+    def _read(self) -> bool:
+        try:
+            self._frames.read(self._tun)
+        except ValueError:
+            self._row.dropped("malformed")
+            return False
+        return True
+
+    def on_passed(self, frame: bytes, hops: int) -> None:
+        """Send a frame that another worker has no SA for."""
+        self._frames.load(frame)
+        self._send(self._routing.fallback_verdict(self._frames.packet()), hops)
+        self._sealer.flush()
+
+    def forget(self, connection: str) -> None:
+        """Leave a connection's traffic and drop what was held of it."""
+        if lost := self._routing.unroute(connection):
+            self._row.dropped("held", lost)
+
+    def release(self, connection: str) -> None:
+        """Send what was held for want of an SA."""
+        for frame in self._routing.release(connection):
+            self._frames.load(frame)
+            self._send(self._routing.verdict(self._frames.packet()), 0)
+        self._sealer.flush()
+
+    def _send(self, verdict: Verdict, hops: int) -> None:
+        if verdict.sa is not None:
+            self._sealer.send(verdict.sa)
+        elif verdict.connection is None:
+            self._row.dropped("no-policy")
+        elif verdict.worker is not None and hops < MOST_HOPS:
+            self._handover.pass_on(verdict.worker, PLAINTEXT, hops + 1, self._frames.octets())
+        elif lost := self._routing.hold(verdict.connection, self._frames.octets()):
+            self._row.dropped("held", lost)
