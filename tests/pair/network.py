@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_address, ip_network
@@ -16,9 +17,11 @@ from ikeclone.ike.actions import Datagram, IkeKeyed, Kind, Report
 from ikeclone.ike.child import Child
 from ikeclone.ike.endpoint import Endpoint
 from ikeclone.ike.host import Settings
+from ikeclone.ike.negotiation import NONCE_SIZE
 from ikeclone.ike.sa import IkeSa
 from ikeclone.memory import MemoryBackend, Packet
 from ikeclone.selectors import IPAddress, TrafficSelector
+from ikeclone.wire.message import Message, parse_message, parse_payloads
 
 WEST, EAST = ip_address("192.1.2.45"), ip_address("192.1.2.23")
 NAME = "westnet-eastnet"
@@ -48,7 +51,10 @@ class Link:
 
 
 class Side:
-    """One host of the network."""
+    """One host of the network. `inbox` has the peer's IKE datagrams while the network holds them.
+
+    `first_octet` begins every nonce drawn while it is set, to say which one is the lowest.
+    """
 
     def __init__(
         self, network: Network, address: IPAddress, conn: Connection, cpus: int, settings: Settings, seed: int
@@ -59,6 +65,8 @@ class Side:
         self.secrets: tuple[Secret, ...] = (SECRET,)
         self.reports: list[Report] = []
         self.sent: list[Datagram] = []
+        self.inbox: deque[Datagram] = deque()
+        self.first_octet: int | None = None
         self.keyed: list[IkeKeyed] = []
         self.failed_installs: list[str] = []
         self.start()
@@ -66,9 +74,13 @@ class Side:
     def start(self) -> None:
         """Start the daemon, or start it anew: all that it knew is gone."""
         finish(self.backend.stop())
-        self.endpoint = Endpoint(self.backend, self.random.randbytes, self.network.now, self.secrets, self.settings)
+        self.endpoint = Endpoint(self.backend, self._randbytes, self.network.now, self.secrets, self.settings)
         self.endpoint.add(self.conn, self.network.now)
         self.network.settle(self)
+
+    def _randbytes(self, size: int) -> bytes:
+        drawn = self.random.randbytes(size)
+        return drawn if self.first_octet is None or size != NONCE_SIZE else bytes([self.first_octet]) + drawn[1:]
 
     @property
     def children(self) -> list[Child]:
@@ -87,6 +99,21 @@ class Side:
     def down(self) -> None:
         self.endpoint.tunnel(NAME).down(self.network.now)
         self.network.settle(self)
+
+    def take(self, index: int = 0) -> None:
+        """Receive one of the datagrams that the network holds for this side."""
+        datagram = self.inbox[index]
+        del self.inbox[index]
+        self.network.receive(self, datagram)
+
+    def read(self, index: int = 0) -> Message:
+        """What is in a datagram that the network holds for this side, decrypted, which leaves it where it is."""
+        message = parse_message(self.inbox[index].data)
+        spis = message.header.initiator_spi, message.header.responder_spi
+        sa = next(sa for sa in self.endpoint.ike_sas() if (sa.spi_i, sa.spi_r) == spis)
+        opened = sa._open(message, self.inbox[index].data)
+        assert opened is not None
+        return Message(message.header, parse_payloads(*opened))
 
     def rekey(self, *, ike: bool = False) -> None:
         self.endpoint.tunnel(NAME).rekey(self.network.now, ike)
@@ -127,6 +154,7 @@ class Network:
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._order = 0
         self.link = Link(delay=delay)
+        self.held = False
         self.lost_packets: list[Packet] = []
         self.seen: list[Datagram] = []
         settings = settings or Settings()
@@ -166,11 +194,27 @@ class Network:
         self.seen.append(datagram)
         if self.link.drop(datagram.data):
             return
+        if self.held:
+            self.peer(side).inbox.append(datagram)
+            return
         for _ in range(1 + (self.random.random() < self.link.repeat)):
             if not self._lost():
-                self.at(self._delay(), lambda: self._receive(self.peer(side), datagram))
+                self.at(self._delay(), lambda: self.receive(self.peer(side), datagram))
 
-    def _receive(self, side: Side, datagram: Datagram) -> None:
+    def hold(self) -> Network:
+        """From now on IKE datagrams wait in the receiver's `inbox` until it takes them."""
+        self.held = True
+        return self
+
+    def release(self) -> None:
+        """Deliver what is held, and from now on everything by itself."""
+        self.held = False
+        for side in self.sides:
+            while side.inbox:
+                side.take()
+
+    def receive(self, side: Side, datagram: Datagram) -> None:
+        """A datagram arrives at a side."""
         there = datagram.path
         if there.remote != side.address or len(datagram.data) == 1:
             return
