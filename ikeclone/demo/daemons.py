@@ -39,6 +39,7 @@ class DaemonProcess:
     ) -> None:
         self.namespace = namespace
         self.socket = socket or directory / "control.sock"
+        self.log_level = "info"
         self.log = directory / "ikeclone.log"
         self.keys = directory / "keys"
         self._conf, self._secrets = directory / "ipsec.conf", directory / "ipsec.secrets"
@@ -50,7 +51,7 @@ class DaemonProcess:
     def start(self, keylog: bool = False) -> None:
         """Start it and wait until it answers; raises RuntimeError if it ends instead."""
         command: list[str | Path] = [IKECLONE, "daemon", "--config", self._conf, "--secrets", self._secrets]
-        command += ["--socket", self.socket, "--backend", "esp"]
+        command += ["--socket", self.socket, "--backend", "esp", "--log-level", self.log_level]
         if keylog:
             self.keys.mkdir(exist_ok=True)
             command += ["--keylog", self.keys]

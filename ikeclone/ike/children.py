@@ -128,10 +128,11 @@ class Children:
     def _replace_fallback(self, now: float) -> None:
         """Clones without a fallback: make a new one, unless the peer is deleting everything just now."""
         at = now + self._host.settings.activation_delay * (1 + self._host.fraction())
-        self._host.timers.set(self, "fallback", at, self._open_fallback)
+        self._host.timers.set(self._tunnel, "fallback", at, self._open_fallback)
 
     def _open_fallback(self, now: float) -> None:
-        if self._tunnel.usable and self.clones.children and self.clones.fallback is None:
+        needed = self._tunnel.wanted or bool(self.clones.children)
+        if self._tunnel.usable and needed and self.clones.fallback is None:
             assert self._tunnel.ike is not None
             self._tunnel.ike.enqueue(CreateChild(self._tunnel.ike, None), now)
 
@@ -152,6 +153,8 @@ class Children:
         """The data plane does not take this SA."""
         self._tunnel.note(Kind.FAILED, f"{child.name} cannot be installed: {reason}")
         self._forsake(sa, child, now)
+        if child.cpu is None:
+            self._host.timers.set(self._tunnel, "fallback", now + self._tunnel.next_delay(), self._open_fallback)
 
     def _forsake(self, sa: IkeSa, child: Child, now: float) -> None:
         if child.state in (ChildState.DELETING, ChildState.REMOVED):

@@ -197,11 +197,16 @@ class Tunnel:
     def _revive(self, now: float) -> None:
         if not self.wanted:
             return
+        delay = self.next_delay()
+        self.note(Kind.PROGRESS, f"will try again in {delay:.0f} seconds")
+        self.host.timers.set(self, "revive", now + delay, self._try_again)
+
+    def next_delay(self) -> float:
+        """Seconds until something that failed is tried again: each time longer, until the peer is there again."""
         settings = self.host.settings
         delay = min(settings.retry_delay * 2.0**self._attempts, settings.retry_delay_limit)
         self._attempts += 1
-        self.note(Kind.PROGRESS, f"will try again in {delay:.0f} seconds")
-        self.host.timers.set(self, "revive", now + delay * (1 + 0.1 * self.host.fraction()), self._try_again)
+        return delay * (1 + 0.1 * self.host.fraction())
 
     def _try_again(self, now: float) -> None:
         if self.ike is None and not self._connecting:

@@ -347,10 +347,12 @@ def test_an_sa_that_cannot_be_installed_is_deleted_at_the_peer_too() -> None:
     (child,) = net.west.children
     net.west.endpoint.install_failed(child.inbound_spi, "no room", net.now)
     net.settle(net.west)
-    net.run(5)
+    net.run(4)
     assert "cannot be installed: no room" in failure(net.west)
     assert [side.children for side in net.sides] == [[], []]
     net.assert_consistent()
+    net.run(6)
+    assert [len(side.children) for side in net.sides] == [1, 1]
 
 
 def test_a_deleted_fallback_is_replaced_and_the_clones_stay() -> None:
