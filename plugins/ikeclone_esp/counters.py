@@ -70,8 +70,8 @@ class Row:
     def read(self) -> Counters:
         values = self._words[self._start : self._start + WIDTH].tolist()
         drops = {reason: values[i] for reason, i in DROPS.items() if values[i]}
-        packets_and_octets, in_last, out_last = values[:4], values[IN_LAST] / 1e9, values[OUT_LAST] / 1e9
-        return Counters(*packets_and_octets, in_last=in_last, out_last=out_last, drops=drops)
+        in_packets, in_bytes, out_packets, out_bytes, in_last, out_last = values[:6]
+        return Counters(in_packets, in_bytes, out_packets, out_bytes, in_last / 1e9, out_last / 1e9, drops)
 
 
 class Table:
