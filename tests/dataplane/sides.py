@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
 import socket
+import subprocess
 from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
 
@@ -57,6 +59,14 @@ class Side:
         self._watcher.cancel()
         await self.backend.stop()
         self.sock.close()
+
+    def namespace_socket(self, family: int, kind: int, protocol: int = 0) -> socket.socket:
+        """A socket in the namespace, for the test itself."""
+
+        async def make() -> socket.socket:
+            return socket.socket(family, kind, socket.htons(protocol))
+
+        return self.namespace.call(make())
 
     def counters(self) -> dict[int, Counters]:
         return dict(self.namespace.call(self.backend.counters()))
@@ -128,3 +138,12 @@ class Tunnel:
 
 async def _allocate(side: Side, cpu: int | None) -> int:
     return side.backend.allocate_spi(cpu)
+
+
+def ping(side: Side, address: str, cpu: int, count: int = 5, interval: float = 0.02) -> int:
+    """Send echo requests from one CPU; returns how many were answered."""
+    command = side.namespace.command(
+        *("taskset", "-c", str(cpu), "ping", "-q", "-c", str(count), "-i", str(interval), "-W", "2", address)
+    )
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return int(re.search(r"(\d+) received", done.stdout).group(1))  # type: ignore[union-attr]

@@ -1,0 +1,320 @@
+"""The data plane in real namespaces: real packets, real CPUs, fixed keys."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from ipaddress import ip_address
+
+import pytest
+
+from ikeclone.backend import Acquire, BackendError, Encr, EspSuite, Integ, Lost, Remapped
+from ikeclone_esp import EspBackend
+from tests.dataplane.conftest import started
+from tests.dataplane.netns import Namespace
+from tests.dataplane.sides import GCM, Side, Tunnel, ping
+
+pytestmark = pytest.mark.root
+CPUS = sorted(EspBackend().cpus())
+
+
+def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
+    """Wait for something that happens by itself."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.01)
+
+
+def test_each_cpu_has_its_own_sa(tunnel: Tunnel) -> None:
+    fallback = tunnel.add()
+    clones = {cpu: tunnel.add(cpu, cpu) for cpu in CPUS}
+    for cpu in CPUS:
+        assert ping(tunnel.left, "10.2.0.1", cpu, count=5 + cpu) == 5 + cpu
+    for side, counters in enumerate((tunnel.left.counters(), tunnel.right.counters())):
+        assert counters[fallback[side]].out_packets == counters[fallback[side]].in_packets == 0
+        for cpu in CPUS:
+            count = counters[clones[cpu][side]]
+            assert (count.out_packets, count.out_bytes) == (5 + cpu, 84 * (5 + cpu))
+            assert (count.in_packets, count.in_bytes) == (5 + cpu, 84 * (5 + cpu))
+            assert time.monotonic() - 10 < count.in_last <= time.monotonic()
+            assert not count.drops
+
+
+def test_fallback_carries_other_cpus_and_asks_for_a_clone(tunnel: Tunnel) -> None:
+    fallback = tunnel.add()
+    for cpu in CPUS:
+        assert ping(tunnel.left, "10.2.0.1", cpu, count=20) == 20
+    assert tunnel.left.counters()[fallback[0]].out_packets == 20 * len(CPUS)
+    assert set(tunnel.left.events) == {Acquire("net-net", cpu) for cpu in CPUS}
+    assert len(tunnel.left.events) <= 2 * len(CPUS)  # one a second, not one a packet
+
+
+def test_a_packet_waits_for_its_sa(tunnel: Tunnel) -> None:
+    command = tunnel.left.namespace.command("ping", "-q", "-c1", "-W10", "10.2.0.1")
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as waiting:
+        until(lambda: tunnel.left.events)
+        tunnel.add()
+        assert waiting.wait(10) == 0
+
+
+def test_packets_of_every_cpu_wait_for_the_fallback(tunnel: Tunnel) -> None:
+    commands = [tunnel.left.namespace.command("taskset", "-c", str(cpu), "ping", "-q", "-c1", "-W10", "10.2.0.1")
+                for cpu in CPUS]  # fmt: skip
+    waiting = [subprocess.Popen(command, stdout=subprocess.DEVNULL) for command in commands]
+    until(lambda: len(tunnel.left.events) == len(CPUS))
+    tunnel.add()
+    assert [process.wait(10) for process in waiting] == [0] * len(CPUS)
+
+
+def test_esp_waits_for_its_sa(tunnel: Tunnel) -> None:
+    """The peer may send as soon as it has our SPI, before we have installed anything."""
+    left, right = tunnel.make()
+    tunnel.install(tunnel.left, left)
+    command = tunnel.left.namespace.command("ping", "-q", "-c1", "-W10", "10.2.0.1")
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as waiting:
+        until(lambda: tunnel.left.counters()[left.inbound_spi].out_packets)
+        tunnel.install(tunnel.right, right)
+        assert waiting.wait(10) == 0
+
+
+@pytest.mark.parametrize("clones", [False, True])
+def test_rekey_under_ping_loses_nothing(tunnel: Tunnel, clones: bool) -> None:
+    old = {cpu: tunnel.add(cpu, cpu) for cpu in (None, *(CPUS if clones else []))}
+    command = tunnel.left.namespace.command("ping", "-q", "-c400", "-i0.003", "-W5", "10.2.0.1")
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running:
+        for _ in range(3):
+            for cpu, pair in old.items():
+                old[cpu] = tunnel.add(cpu, cpu)
+                time.sleep(0.02)  # the peer's packets on the old SA are still on their way
+                tunnel.remove(pair)
+        output, _ = running.communicate(timeout=30)
+    assert " 0% packet loss" in output
+    assert set(tunnel.left.counters()) == {pair[0] for pair in old.values()}
+    assert not any(event for event in tunnel.left.events if not isinstance(event, Acquire))
+
+
+def capture_esp(side: Side, command: list[str], count: int) -> list[bytes]:
+    """The UDP payloads of the first packets that reach port 4500 while a command runs."""
+    with side.namespace_socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0x0800) as sock:
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=20)
+        packets = []
+        sock.settimeout(5)
+        while len(packets) < count:
+            packet = sock.recv(65535)
+            if packet[9] == socket.IPPROTO_UDP and packet[22:24] == (4500).to_bytes(2, "big"):
+                packets.append(packet[28:])
+    return packets
+
+
+def test_replays_and_forgeries_are_dropped_and_counted(tunnel: Tunnel) -> None:
+    spi = tunnel.add()[1]
+    command = tunnel.left.namespace.command("ping", "-q", "-c3", "-i0.01", "10.2.0.1")
+    packets = capture_esp(tunnel.right, command, 3)
+    forged = packets[0][:4] + (1000).to_bytes(4, "big") + packets[0][8:]
+    with tunnel.left.namespace_socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        for packet in (*packets, forged, forged[:20], b"\xff" * 50, b"\xff"):
+            sock.sendto(packet, ("198.51.100.2", 4500))
+    until(lambda: "malformed" in tunnel.right.counters()[spi].drops)
+    counters = tunnel.right.counters()[spi]
+    assert counters.in_packets == 3
+    assert counters.drops == {"replay": 3, "integrity": 1, "malformed": 1}
+    assert not any(isinstance(event, Remapped) for event in tunnel.right.events)
+    until(lambda: "no-sa 1" in tunnel.right.backend.describe()["drops without an SA"])
+
+
+def test_ike_and_keepalives_stay_with_the_daemon(tunnel: Tunnel) -> None:
+    tunnel.right.sock.settimeout(5)
+    with tunnel.left.namespace_socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        for i in range(20):
+            for message in (b"\xff", bytes(4) + b"IKE %d" % i):
+                sock.sendto(message, ("198.51.100.2", 4500))
+                assert tunnel.right.sock.recv(100) == message
+
+
+def test_a_new_address_is_reported_and_followed_when_told(tunnel: Tunnel) -> None:
+    """The test plays the NAT: the left side's packets go through two sockets and come from another port."""
+    spis = tunnel.add()
+    left, right = tunnel.left, tunnel.right
+    left.namespace.call(left.backend.move(spis[0], replace(left.path(right), remote_port=4501)))
+    moved = replace(right.path(left), remote_port=7777)
+    command = left.namespace.command("ping", "-q", "-c1", "-W1", "10.2.0.1")
+    with (
+        right.namespace_socket(socket.AF_INET, socket.SOCK_DGRAM) as inside,
+        left.namespace_socket(socket.AF_INET, socket.SOCK_DGRAM) as outside,
+    ):
+        inside.bind((right.outer, 4501))
+        outside.bind((left.outer, 7777))
+        for sock in (inside, outside):
+            sock.settimeout(5)
+        for told in (False, True):
+            with subprocess.Popen(command, stdout=subprocess.DEVNULL):
+                outside.sendto(inside.recv(2000), (right.outer, 4500))
+                until(lambda: right.counters()[spis[1]].in_packets)
+                if told:
+                    assert outside.recv(2000)[:4] == spis[0].to_bytes(4, "big")
+                right.namespace.call(right.backend.move(spis[1], moved))
+    assert [event for event in right.events if isinstance(event, Remapped)] == [Remapped(spis[1], moved)]
+
+
+def test_a_dead_worker_is_replaced(tunnel: Tunnel, caplog: pytest.LogCaptureFixture) -> None:
+    fallback, clone = tunnel.add(), tunnel.add(CPUS[-1], CPUS[-1])
+    lost = {spi for spi in (fallback[0], clone[0]) if spi % len(CPUS) == len(CPUS) - 1}
+    time.sleep(2)  # a worker that ends at once would be replaced with a delay only
+    before = tunnel.left.backend.describe()["workers"]
+    pid = int(before.rsplit(" ", 1)[1])
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: any(isinstance(event, Lost) for event in tunnel.left.events))
+    (event,) = (event for event in tunnel.left.events if isinstance(event, Lost))
+    assert set(event.inbound_spis) == lost
+    assert f"pid {pid}" in event.reason
+    assert "signal 9" in event.reason
+    assert set(tunnel.left.counters()) == {fallback[0], clone[0]} - lost
+    until(lambda: tunnel.left.backend.describe()["workers"] != before)
+    tunnel.add()
+    tunnel.add(CPUS[-1], CPUS[-1])
+    assert ping(tunnel.left, "10.2.0.1", CPUS[-1]) == 5
+    assert any(record.levelname == "WARNING" and f"pid {pid}" in record.message for record in caplog.records)
+
+
+def test_routes_do_not_swallow_the_peer(namespaces: tuple[Namespace, Namespace]) -> None:
+    """From host to host, and everything into the tunnel."""
+    left = Side(namespaces[0], "198.51.100.1", "198.51.100.1/32", "198.51.100.1")
+    right = Side(namespaces[1], "198.51.100.2", "0.0.0.0/0", "198.51.100.2")
+    for tunnel in started(left, right):
+        spis = tunnel.add()
+        assert ping(left, "198.51.100.2", CPUS[0]) == 5
+        assert ping(left, "203.0.113.1", CPUS[0], count=1) == 0
+        assert left.counters()[spis[0]].out_packets == 6
+
+
+@pytest.mark.parametrize("suite", [
+    GCM, replace(GCM, esn=True), EspSuite(Encr.CHACHA20_POLY1305, 256, Integ.NONE),
+    EspSuite(Encr.AES_CBC, 128, Integ.HMAC_SHA2_256_128), EspSuite(Encr.AES_CBC, 256, Integ.HMAC_SHA2_512_256, True),
+], ids=str)  # fmt: skip
+def test_suites_and_full_packets(tunnel: Tunnel, suite: EspSuite) -> None:
+    tunnel.suite = suite
+    tunnel.add()
+    left = tunnel.left.namespace
+    mtu = json.loads(left.run("ip", "-j", "link", "show", device(tunnel.left)))[0]["mtu"]
+    left.run("ping", "-q", "-c2", "-i0.01", "-W2", "-M", "do", "-s", str(mtu - 28), "10.2.0.1")
+    transfer(tunnel, "10.2.0.1", 8_000_000)
+
+
+FAMILIES = [
+    ("198.51.100.%d", "10.%d.0.0/24", "10.%d.0.1"),
+    ("198.51.100.%d", "2001:db8:%d::/64", "2001:db8:%d::1"),
+    ("2001:db8::%d", "10.%d.0.0/24", "10.%d.0.1"),
+    ("2001:db8::%d", "2001:db8:%d::/64", "2001:db8:%d::1"),
+]
+
+
+@pytest.mark.parametrize("encapsulation", [True, False], ids=["udp", "raw"])
+@pytest.mark.parametrize("family", FAMILIES, ids=["4in4", "6in4", "4in6", "6in6"])
+def test_any_family_in_any(
+    namespaces: tuple[Namespace, Namespace], family: tuple[str, str, str], encapsulation: bool
+) -> None:
+    left, right = (Side(namespaces[i - 1], *(text % i for text in family)) for i in (1, 2))
+    for tunnel in started(left, right):
+        tunnel.encapsulation = encapsulation
+        fallback = tunnel.add()
+        clone = tunnel.add(CPUS[0], CPUS[-1])
+        for cpu in CPUS:
+            assert ping(left, right.source, cpu) == 5
+        assert left.counters()[clone[0]].out_packets == 5
+        assert left.counters()[fallback[0]].out_packets == 5 * (len(CPUS) - 1)
+        transfer(tunnel, right.source, 4_000_000)
+        assert not any(isinstance(event, Remapped) for event in (*left.events, *right.events))
+
+
+def device(side: Side) -> str:
+    return side.backend.describe()["device"]
+
+
+def transfer(tunnel: Tunnel, address: str, octets: int) -> None:
+    """A TCP connection from left to right that carries random octets, compared at the end."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    data = os.urandom(octets)
+    with tunnel.right.namespace_socket(family, socket.SOCK_STREAM) as server:
+        server.bind((address, 0))
+        server.listen()
+        with tunnel.left.namespace_socket(family, socket.SOCK_STREAM) as client:
+            client.settimeout(20)
+            client.connect(server.getsockname()[:2])
+            connection, _ = server.accept()
+            received = bytearray()
+            with connection:
+                connection.settimeout(20)
+                connection.setblocking(False)
+                client.setblocking(False)
+                position, deadline = 0, time.monotonic() + 20
+                while len(received) < octets:
+                    assert time.monotonic() < deadline
+                    try:
+                        position += client.send(data[position : position + (1 << 18)])
+                    except BlockingIOError:
+                        time.sleep(0.001)
+                    try:
+                        while len(received) < octets:
+                            received += connection.recv(1 << 20)
+                    except BlockingIOError:
+                        continue
+    assert received == data
+
+
+def test_nothing_is_left(namespaces: tuple[Namespace, Namespace]) -> None:
+    left = Side(namespaces[0], "198.51.100.1", "10.1.0.0/24", "10.1.0.1")
+    right = Side(namespaces[1], "198.51.100.2", "10.2.0.0/24", "10.2.0.1")
+    before, fds = state(left.namespace), set(os.listdir("/proc/self/fd"))
+    for tunnel in started(left, right):
+        tunnel.add()
+        assert state(left.namespace) != before
+        workers = left.backend.describe()["workers"]
+    assert state(left.namespace) == before
+    assert set(os.listdir("/proc/self/fd")) == fds
+    for part in workers.split(", "):
+        assert not os.path.exists(f"/proc/{part.rsplit(' ', 1)[1]}")
+
+
+def state(namespace: Namespace) -> str:
+    commands = (["ip", "-br", "link"], ["ip", "rule"], ["ip", "-6", "rule"], ["ip", "route", "show", "table", "all"])
+    return "".join(namespace.run(*command) for command in commands)
+
+
+@pytest.fixture
+def lone(namespaces: tuple[Namespace, Namespace]) -> Iterator[Side]:
+    side = Side(namespaces[0], "198.51.100.1", "10.1.0.0/24", "10.1.0.1")
+    side.start()
+    yield side
+    side.stop()
+
+
+def test_refusals_say_what_to_do(lone: Side) -> None:
+    backend, call = lone.backend, lone.namespace.call
+    other = Side(lone.namespace, "198.51.100.2", "10.2.0.0/24", "10.2.0.1")
+    with pytest.raises(BackendError, match=r"prefsrc 10\.2\.0\.1"):
+        call(backend.route(other.policy(lone)))
+    left, _ = Tunnel(lone, lone).make()
+    with pytest.raises(BackendError, match="was not allocated for CPU"):
+        call(backend.install(replace(left, cpu=CPUS[left.inbound_spi % len(CPUS) - 1])))
+    elsewhere = replace(left, path=replace(left.path, local=ip_address("198.51.100.9")))
+    with pytest.raises(BackendError, match=r"does not listen there"):
+        call(backend.install(elsewhere))
+    assert not lone.counters()
+    with pytest.raises(BackendError, match="no SA with inbound SPI"):
+        call(backend.activate(left.inbound_spi))
+    call(backend.remove(12345))
+    with lone.namespace_socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 4500))
+        with pytest.raises(BackendError, match="port 4500 of 127.0.0.1 is in use"):
+            call(share(backend, sock))
+
+
+async def share(backend: EspBackend, sock: socket.socket) -> None:
+    backend.share(sock)
