@@ -22,6 +22,7 @@ from ikeclone.ike.sa import IkeSa
 from ikeclone.memory import MemoryBackend, Packet
 from ikeclone.selectors import IPAddress, TrafficSelector
 from ikeclone.wire.message import Message, parse_message, parse_payloads
+from tests.pair.nat import Nat
 
 WEST, EAST = ip_address("192.1.2.45"), ip_address("192.1.2.23")
 NAME = "westnet-eastnet"
@@ -148,8 +149,10 @@ class Network:
         east: Mapping[str, object] | None = None,
         settings: Settings | None = None,
         delay: float = 0.01,
+        nat: Nat | None = None,
     ) -> None:
         self.now = 1000.0
+        self.nat = nat
         self.random = Random(seed)
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._order = 0
@@ -215,8 +218,8 @@ class Network:
 
     def receive(self, side: Side, datagram: Datagram) -> None:
         """A datagram arrives at a side."""
-        there = datagram.path
-        if there.remote != side.address or len(datagram.data) == 1:
+        there = datagram.path if self.nat is None else self.nat.translate(datagram.path)
+        if there is None or there.remote != side.address or len(datagram.data) == 1:
             return
         here = Path(there.remote, there.local, there.remote_port, there.local_port)
         side.endpoint.receive(datagram.data, here, self.now)

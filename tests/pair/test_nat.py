@@ -1,0 +1,69 @@
+"""A peer behind a NAT: port 4500, UDP encapsulation, keepalives, and a mapping that changes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from ipaddress import ip_address
+
+import pytest
+
+from ikeclone.connection import Timing
+from ikeclone.ike.sa import KEEPALIVE
+from tests.pair.nat import Nat
+from tests.pair.network import WEST, WEST_END, Network
+
+OUTSIDE, ELSEWHERE = ip_address("198.51.100.1"), ip_address("198.51.100.2")
+
+
+@pytest.fixture
+def net() -> Network:
+    """West is behind a NAT; east takes the connection from anywhere."""
+    return Network(nat=Nat(WEST, OUTSIDE), east={"remote": replace(WEST_END, address=None)}).established()
+
+
+def test_nat_is_found_and_everything_moves_to_port_4500(net: Network) -> None:
+    assert net.west.ike is not None
+    assert net.east.ike is not None
+    assert (net.west.ike.path.local_port, net.west.ike.path.remote_port) == (4500, 4500)
+    assert (net.east.ike.path.remote, net.east.ike.path.local_port) == (OUTSIDE, 4500)
+    assert net.west.ike.abilities.nat.local
+    assert not net.west.ike.abilities.nat.remote
+    assert net.east.ike.abilities.nat.remote
+    for side in net.sides:
+        assert all(sa.udp_encapsulation for sa in side.backend.installed.values())
+    net.assert_consistent()
+
+
+def test_who_is_behind_the_nat_keeps_the_mapping_alive(net: Network) -> None:
+    net.run(100)
+    assert sum(sent.data == KEEPALIVE for sent in net.west.sent) == 5
+    assert not any(sent.data == KEEPALIVE for sent in net.east.sent)
+
+
+def test_a_new_mapping_is_followed_by_authentic_messages_only(net: Network) -> None:
+    assert net.nat is not None
+    assert net.east.ike is not None
+    before = net.east.ike.path
+    net.nat.forget(ELSEWHERE)
+    stray = next(sent for sent in net.west.sent if len(sent.data) > 28)
+    net.receive(net.east, stray)
+    assert net.east.ike.path == before
+    net.west.rekey()
+    net.run(5)
+    assert net.east.ike.path.remote == ELSEWHERE
+    assert all(child.path.remote == ELSEWHERE for child in net.east.children)
+    net.assert_consistent()
+
+
+def test_liveness_of_the_hidden_side_finds_the_way_again() -> None:
+    nat = Nat(WEST, OUTSIDE)
+    net = Network(
+        nat=nat, west={"timing": Timing(dpd_delay=5)}, east={"remote": replace(WEST_END, address=None)}
+    ).established()
+    nat.forget(ELSEWHERE)
+    net.run(10)
+    net.east.rekey()
+    net.run(5)
+    net.assert_consistent()
+    assert net.east.ike is not None
+    assert net.east.ike.path.remote == ELSEWHERE
