@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from ikeclone.backend import BackendError, ChildSa, Counters, Event, Lost, Mode, Path, Policy
 from ikeclone_esp import counters, sockets
-from ikeclone_esp.messages import Activate, Fallback, Install, Move, Remove, Reserve, Route, Unroute
+from ikeclone_esp.messages import Activate, Deactivate, Fallback, Install, Move, Remove, Reserve, Route, Unroute
 from ikeclone_esp.pool import Pool
 
 if TYPE_CHECKING:
@@ -173,6 +173,12 @@ class EspBackend:
         installed.active = True
         self._installed[inbound_spi] = installed  # the newest is last
         await self._announce_fallback(installed.sa.connection)
+
+    async def deactivate(self, inbound_spi: int) -> None:
+        installed = self._find(inbound_spi)
+        installed.active = False
+        await self._announce_fallback(installed.sa.connection)
+        await self._ask(inbound_spi, Deactivate(inbound_spi))
 
     def _find(self, spi: int) -> _Installed:
         if spi not in self._installed:

@@ -91,6 +91,11 @@ class Activate:
 
 
 @dataclass(frozen=True, slots=True)
+class Deactivate:
+    spi: int
+
+
+@dataclass(frozen=True, slots=True)
 class Remove:
     spi: int
 
@@ -132,25 +137,11 @@ class Ready:
     note: str = ""
 
 
-_CLASSES: Final = {
+_CLASSES: Final[dict[str, Any]] = {
     cls.__name__: cls
     for cls in (
-        *(
-            Setup,
-            Neighbour,
-            UseSocket,
-            Reserve,
-            Route,
-            Unroute,
-            Install,
-            Activate,
-            Remove,
-            Move,
-            Fallback,
-            Request,
-            Done,
-            Ready,
-        ),
+        *(Setup, Neighbour, UseSocket, Reserve, Route, Unroute, Fallback, Request, Done, Ready),
+        *(Install, Activate, Deactivate, Remove, Move),
         *(Acquire, ChildSa, EspKeys, EspSuite, Expire, Path, Policy, Remapped, TrafficSelector),
     )
 }

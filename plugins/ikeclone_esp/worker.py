@@ -20,6 +20,7 @@ from ikeclone_esp.associations import InboundSa, OutboundSa
 from ikeclone_esp.handover import CIPHERTEXT, LARGEST, Handover
 from ikeclone_esp.messages import (
     Activate,
+    Deactivate,
     Done,
     Fallback,
     Install,
@@ -134,6 +135,8 @@ class Worker:
             case Activate(spi):
                 self._routing.activate(self._outbound[spi])
                 self._transmitter.release(self._outbound[spi].sa.connection)
+            case Deactivate(spi):
+                self._routing.deactivate(self._outbound[spi])
             case Remove(spi):
                 self._remove(spi)
             case Move(spi, path):

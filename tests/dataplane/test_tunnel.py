@@ -104,7 +104,7 @@ def capture_esp(side: Side, command: list[str], count: int) -> list[bytes]:
     """The UDP payloads of the first packets that reach port 4500 while a command runs."""
     with side.namespace_socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0x0800) as sock:
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=20)
-        packets = []
+        packets = list[bytes]()
         sock.settimeout(5)
         while len(packets) < count:
             packet = sock.recv(65535)
@@ -220,7 +220,7 @@ FAMILIES = [
 def test_any_family_in_any(
     namespaces: tuple[Namespace, Namespace], family: tuple[str, str, str], encapsulation: bool
 ) -> None:
-    left, right = (Side(namespaces[i - 1], *(text % i for text in family)) for i in (1, 2))
+    left, right = (Side(namespaces[i - 1], family[0] % i, family[1] % i, family[2] % i) for i in (1, 2))
     for tunnel in started(left, right):
         tunnel.encapsulation = encapsulation
         fallback = tunnel.add()
@@ -312,7 +312,7 @@ def test_refusals_say_what_to_do(lone: Side) -> None:
     call(backend.remove(12345))
     with lone.namespace_socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.bind(("127.0.0.1", 4500))
-        with pytest.raises(BackendError, match="port 4500 of 127.0.0.1 is in use"):
+        with pytest.raises(BackendError, match=r"port 4500 of 127\.0\.0\.1 is in use"):
             call(share(backend, sock))
 
 
