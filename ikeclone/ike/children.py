@@ -122,7 +122,7 @@ class Children:
             self._host.report(self._connection.name, Kind.CHILD_DOWN, _describe(child, "down"), child.inbound_spi)
         if not self.clones.children:
             self._unroute()
-        elif by_peer and self.clones.fallback is None and sa.state is State.ESTABLISHED:
+        elif by_peer and self.clones.clones and self.clones.fallback is None and sa.state is State.ESTABLISHED:
             self._replace_fallback(now)
 
     def _replace_fallback(self, now: float) -> None:

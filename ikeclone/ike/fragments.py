@@ -40,5 +40,5 @@ class Reassembly:
         if len(self.parts) < total:
             return None
         whole = b"".join(self.parts[i] for i in range(1, total + 1))
-        self.message_id, self.parts = -1, {}
+        self.message_id, self.total, self.parts = -1, 0, {}
         return whole

@@ -12,6 +12,8 @@ from ikeclone.numbers import ExchangeType, NotifyType, ProtocolId
 from ikeclone.wire.message import Message
 from ikeclone.wire.payloads import Delete, Notify
 
+MAX_EARLY_DELETES = 64
+
 
 class Liveness(Exchange):
     """An empty request: any response shows that the peer is alive (RFC 7296 section 2.4)."""
@@ -95,8 +97,11 @@ def respond_informational(sa: IkeSa, message: Message, now: float) -> Payloads:
 
 def _delete_children(sa: IkeSa, spis: Sequence[bytes], now: float) -> Payloads:
     """Remove what the peer deletes; our halves go into the response unless we are deleting them ourselves."""
-    by_spi = {child.outbound_spi.to_bytes(4, "big"): child for child in sa.children.values()}
-    going = [by_spi[spi] for spi in dict.fromkeys(spis) if spi in by_spi]
+    by_spi = {child.outbound_spi: child for child in sa.children.values()}
+    numbers = dict.fromkeys(int.from_bytes(spi, "big") for spi in spis)
+    going = [by_spi[spi] for spi in numbers if spi in by_spi]
+    if sa.changing_children and len(sa.early_deletes) < MAX_EARLY_DELETES:
+        sa.early_deletes.update(spi for spi in numbers if spi not in by_spi)
     ours = tuple(c.inbound_spi.to_bytes(4, "big") for c in going if c.state is not ChildState.DELETING)
     for child in going:
         sa.tunnel.children.remove(sa, child, now, by_peer=True)

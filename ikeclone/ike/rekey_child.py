@@ -51,9 +51,13 @@ class RekeyChild(Exchange):
         tunnel = self.sa.tunnel
         tunnel.children.rekeys.pop(self.old, None)
         new = tunnel.children.add(self.sa, keyed, now, cpu=self.old.cpu, opened_by_us=True, replaces=self.old)
-        if self.rival is not None and min(keyed.nonces) < min(self.rival.nonces):
-            self._yield_to(self.rival, new, now)
+        rival = self.rival
+        if rival is not None and min(keyed.nonces) < min(rival.nonces):
+            self._yield_to(rival, new, now)
             return
+        if rival is not None and rival.child.state is ChildState.INSTALLED:
+            # The peer's is redundant, and the peer deletes it.
+            rival.child.enter(ChildState.REKEYED)
         tunnel.children.activate(new)
         if self.old.state is ChildState.REKEYING:
             self.old.enter(ChildState.REKEYED)
@@ -65,8 +69,8 @@ class RekeyChild(Exchange):
         self._free()
         if self.old.state is not ChildState.REKEYING:
             return
-        if self.rival is not None:
-            self._leave_to(self.rival, now)
+        if self.rival is not None and self.rival.child.state is ChildState.INSTALLED:
+            self._leave_to(self.rival)
             return
         self.old.enter(ChildState.INSTALLED)
         method = KeMethod(int.from_bytes(error.data, "big")) if isinstance(error, InvalidKePayload) else None
@@ -90,9 +94,9 @@ class RekeyChild(Exchange):
         new.enter(ChildState.REKEYED)
         self.sa.enqueue(DeleteChildren(self.sa, (new,)), now)
         if self.old.state is ChildState.REKEYING:
-            self._leave_to(rival, now)
+            self._leave_to(rival)
 
-    def _leave_to(self, rival: Rival, now: float) -> None:
+    def _leave_to(self, rival: Rival) -> None:
         self.old.enter(ChildState.REKEYED)
         self.sa.tunnel.children.activate_on_proof(rival.child)
 

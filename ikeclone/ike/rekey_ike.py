@@ -39,6 +39,11 @@ class RekeyIke(Exchange):
         self._method = method
         self.rival: Rival | None = None
 
+    @property
+    def heir(self) -> IkeSa | None:
+        """The peer's IKE SA, if it can take the place of the one that both sides rekey."""
+        return self.rival.sa if self.rival is not None and self.rival.sa.state is State.ESTABLISHED else None
+
     def request(self, now: float) -> Payloads | None:
         sa = self.sa
         if sa.state is not State.ESTABLISHED or sa.rekey is not None:
@@ -60,19 +65,21 @@ class RekeyIke(Exchange):
         shared, spis = self._pair.shared(theirs.data), (self._spi, chosen.spi)
         new = _successor(self.sa, suite, shared, nonces, spis, now, initiator=True)
         self.sa.rekey = None
-        if self.rival is not None and min(nonces) < min(self.rival.nonces):
-            # Ours has the lowest nonce of the four: it is redundant, and the peer deletes the old SA (section 2.8.1).
-            new.enqueue(DeleteIke(new, "redundant"), now)
-            self.sa.supersede(self.rival.sa, now)
-            return
+        if (heir := self.heir) is not None and self.rival is not None:
+            if min(nonces) < min(self.rival.nonces):
+                # Ours has the lowest nonce of the four: it is redundant, and the peer deletes the old SA (2.8.1).
+                self.sa.supersede(heir, now)
+                new.finish(DeleteIke(new, "redundant"), now)
+                return
+            heir.retire(now)
         self.sa.supersede(new, now)
         self.sa.finish(DeleteIke(self.sa, "rekeyed"), now)
 
     def failed(self, error: PeerError, now: float) -> None:
         sa = self.sa
         sa.rekey = None
-        if self.rival is not None:
-            sa.supersede(self.rival.sa, now)
+        if (heir := self.heir) is not None:
+            sa.supersede(heir, now)
             return
         method = KeMethod(int.from_bytes(error.data, "big")) if isinstance(error, InvalidKePayload) else None
         if method in ke_methods(sa.tunnel.connection.ike) and method != self._method:

@@ -93,6 +93,8 @@ class IkeSa:
         self.children: dict[int, Child] = {}
         self.queue: deque[Exchange] = deque()
         self.rekey: RekeyIke | None = None
+        # SPIs that the peer deleted before we knew them: its request overtook the response that makes the SA.
+        self.early_deletes: set[int] = set()
         self._finishing = False
         # IKE_SA_INIT was message 0 of the initiator; an IKE SA that was made by rekeying starts anew.
         first = 0 if state is State.ESTABLISHED else 1
@@ -124,6 +126,9 @@ class IkeSa:
         """Take a message whose header names this SA. What is forged or stray is counted and changes nothing."""
         if message.header.initiator == self.initiator:
             self.host.count("wrong initiator flag")
+        elif self.state is State.AUTHENTICATING and not message.header.response:
+            # A request can overtake the IKE_AUTH response; the peer repeats it (RFC 7296 section 2.21.2).
+            self.host.count("request before authentication")
         elif message.header.response:
             self._receive_response(message, datagram, now)
         else:
@@ -191,7 +196,14 @@ class IkeSa:
             request.exchange.response(Message(header, parse_payloads(*opened)), now)
         except PeerError as error:
             request.exchange.failed(error, now)
+        self._delete_early(now)
         self.pump(now)
+
+    def _delete_early(self, now: float) -> None:
+        """Now that the response is there, do the deletes that overtook it."""
+        for child in [c for c in self.children.values() if c.outbound_spi in self.early_deletes]:
+            self.tunnel.children.remove(self, child, now, by_peer=True)
+        self.early_deletes.clear()
 
     def _open(self, message: Message, datagram: bytes) -> tuple[PayloadType, bytes] | None:
         """The first payload type and the plaintext, None while fragments are missing or when it is not authentic."""
@@ -290,19 +302,28 @@ class IkeSa:
 
     # Ending
 
-    def supersede(self, new: IkeSa, now: float) -> None:
-        """Hand every Child SA and every waiting exchange over to the IKE SA that takes this one's place."""
+    @property
+    def _linger(self) -> float:
+        """Seconds for which the peer may repeat its last request: a response that was lost is asked for again."""
+        return max(LINGER, self.tunnel.connection.timing.retransmit_timeout)
+
+    def retire(self, now: float) -> None:
+        """Await the deletion of this SA, by the peer or by us; should that fail, it does not stay."""
         self.enter(State.REKEYED, {ExchangeType.INFORMATIONAL: self.handlers[ExchangeType.INFORMATIONAL]})
         for name in ("rekey", "expire", "liveness", "keepalive"):
             self.host.timers.cancel(self, name)
-        # The peer, or we, delete this SA next; should that fail, it does not stay.
-        self.host.timers.set(self, "expire", now + LINGER, lambda at: self.close(at, "rekeyed"))
+        self.host.timers.set(self, "expire", now + self._linger, lambda at: self.close(at, "rekeyed"))
+
+    def supersede(self, new: IkeSa, now: float) -> None:
+        """Hand every Child SA and every waiting exchange over to the IKE SA that takes this one's place."""
+        self.retire(now)
         new.children.update(self.children)
         self.children.clear()
         for exchange in self.queue:
             exchange.sa = new
         new.queue.extend(self.queue)
         self.queue.clear()
+        new._finishing, self._finishing = self._finishing, False
         self.tunnel.superseded(self, new)
         new.pump(now)
 
@@ -319,7 +340,12 @@ class IkeSa:
         self.close(now, reason, peer_dead=True)
 
     def close(self, now: float, reason: str, *, linger: bool = False, peer_dead: bool = False) -> None:
-        """End this SA with all its Child SAs. With `linger` the last response can still be repeated for a while."""
+        """End this SA with all its Child SAs. With `linger` the last response can still be repeated for a while.
+
+        When the peer has rekeyed this SA while we were at it too, the Child SAs live on in its new one.
+        """
+        if self.rekey is not None and (heir := self.rekey.heir) is not None:
+            self.supersede(heir, now)
         self.enter(State.DEAD)
         self.host.timers.cancel(self)
         for exchange in (*self.queue, *(request.exchange for request in self.requests.outstanding.values())):
@@ -329,7 +355,7 @@ class IkeSa:
         for child in tuple(self.children.values()):
             self.tunnel.children.remove(self, child, now)
         if linger:
-            self.host.timers.set(self, "forget", now + LINGER, lambda _: self.tunnel.forget(self))
+            self.host.timers.set(self, "forget", now + self._linger, lambda _: self.tunnel.forget(self))
         else:
             self.tunnel.forget(self)
         self.tunnel.closed(self, now, reason, peer_dead=peer_dead)

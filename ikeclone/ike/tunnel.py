@@ -56,7 +56,7 @@ class Tunnel:
 
     def up(self, now: float) -> None:
         """Bring the connection up; raises LocalError when that cannot even be tried."""
-        if self.clones.fallback is not None:
+        if self.usable and self.clones.fallback is not None:
             self.note(Kind.CHILD_UP, "the connection is up already")
         elif self.ike is not None and self.ike.state is State.ESTABLISHED:
             self.ike.enqueue(CreateChild(self.ike, None), now)
@@ -121,7 +121,10 @@ class Tunnel:
         return self.initiation is not None or (self.ike is None and bool(self._embryos()))
 
     def _embryos(self) -> list[IkeSa]:
-        return [sa for sa in self.endpoint.ike_sas() if sa.tunnel is self and sa.state is State.AUTHENTICATING]
+        return self._sas(State.AUTHENTICATING)
+
+    def _sas(self, *states: State) -> list[IkeSa]:
+        return [sa for sa in self.endpoint.ike_sas() if sa.tunnel is self and sa.state in states]
 
     # The IKE SA
 
@@ -162,7 +165,7 @@ class Tunnel:
         if former.established <= new.created:
             self.note(Kind.PROGRESS, f"#{former.serial}: replaced by #{new.serial}")
             if initial_contact:
-                former.close(now, "the peer has started anew")
+                self._close_others(new, now)
             else:
                 former.finish(DeleteIke(former, "replaced"), now)
             return
@@ -170,6 +173,12 @@ class Tunnel:
         self.ike = new if redundant is former else former
         if redundant.initiator:
             self.host.timers.set(redundant, "redundant", now, lambda at: _finish(redundant, "redundant", at))
+
+    def _close_others(self, new: IkeSa, now: float) -> None:
+        """The peer has started anew: it has no other IKE SA, not even one that was about to be replaced."""
+        for sa in self._sas(State.ESTABLISHED, State.REKEYED, State.DELETING):
+            if sa is not new:
+                sa.close(now, "the peer has started anew")
 
     def superseded(self, old: IkeSa, new: IkeSa) -> None:
         """The IKE SA was rekeyed."""
@@ -180,13 +189,14 @@ class Tunnel:
     def closed(self, sa: IkeSa, now: float, reason: str, *, peer_dead: bool) -> None:
         """An IKE SA has ended, whichever it was."""
         if self.ike is sa:
-            self.ike = None
+            # The peer may end the one of two simultaneous IKE SAs that we would have kept.
+            self.ike = next(iter(self._sas(State.ESTABLISHED)), None)
             self.note(Kind.IKE_DOWN, f"#{sa.serial}: IKE SA ended: {reason}")
         elif self.ike is None and sa.established < 0 and sa.initiator:
             self.note(Kind.FAILED, reason)
         else:
             return
-        self.wanted = (self.wanted and peer_dead) or self.connection.auto is Auto.START
+        self.wanted = self.wanted and (peer_dead or self.connection.auto is Auto.START)
         if self.ike is None and self.initiation is None:
             self._revive(now)
 

@@ -103,7 +103,7 @@ def test_child_rekey_meets_ike_rekey(net: Network) -> None:
     net.west.rekey()
     net.east.rekey(ike=True)
     ping_everything(net, 0.5)
-    net.run(60)
+    net.run(90)
     assert [len(list(s.endpoint.ike_sas())) for s in net.sides] == [1, 1]
     assert net.lost_packets == []
     net.assert_consistent()
@@ -112,7 +112,7 @@ def test_child_rekey_meets_ike_rekey(net: Network) -> None:
 def test_rekey_meets_down(net: Network) -> None:
     net.west.rekey()
     net.east.down()
-    net.run(60)
+    net.run(90)
     assert [s.children for s in net.sides] == [[], []]
     assert [len(list(s.endpoint.ike_sas())) for s in net.sides] == [0, 0]
     net.assert_consistent()
