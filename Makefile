@@ -5,7 +5,7 @@ READY := .venv/ready
 # Commands and the Debian packages that bring them.
 DEMO := ip:iproute2 ping:iputils-ping
 TEST := $(DEMO) tshark:tshark tcpdump:tcpdump iperf3:iperf3
-INTEROP := $(TEST) mmdebstrap:mmdebstrap
+INTEROP := $(TEST) mmdebstrap:mmdebstrap mount:mount
 
 .PHONY: help demo test lint interop bench venv clean
 
