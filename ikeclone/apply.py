@@ -5,6 +5,7 @@ from __future__ import annotations
 from ikeclone.backend import Backend
 from ikeclone.ike.actions import (
     ActivateChild,
+    DeactivateChild,
     InstallChild,
     MoveChild,
     RemoveChild,
@@ -12,7 +13,7 @@ from ikeclone.ike.actions import (
     Unroute,
 )
 
-BackendAction = InstallChild | ActivateChild | RemoveChild | MoveChild | Route | Unroute
+BackendAction = InstallChild | ActivateChild | DeactivateChild | RemoveChild | MoveChild | Route | Unroute
 
 
 async def apply(backend: Backend, action: BackendAction) -> None:
@@ -22,6 +23,8 @@ async def apply(backend: Backend, action: BackendAction) -> None:
             await backend.install(sa)
         case ActivateChild(inbound_spi):
             await backend.activate(inbound_spi)
+        case DeactivateChild(inbound_spi):
+            await backend.deactivate(inbound_spi)
         case RemoveChild(inbound_spi):
             await backend.remove(inbound_spi)
         case MoveChild(inbound_spi, path):

@@ -203,6 +203,10 @@ class Backend(Protocol):
         """Send on this SA from now on, in place of an older one of the same connection and CPU."""
         ...
 
+    async def deactivate(self, inbound_spi: int) -> None:
+        """Send on this SA no more, but receive on it; what it sent for its CPU, the fallback sends."""
+        ...
+
     async def remove(self, inbound_spi: int) -> None:
         """Forget the SA, or the reservation of its SPI. Unknown SPIs are no error."""
         ...

@@ -21,6 +21,13 @@ class Auto(Enum):
     START = "start"
 
 
+class ClonesMode(Enum):
+    """When clones are opened (`clones-mode=`): for a CPU with traffic, or for every CPU at once."""
+
+    ONDEMAND = "ondemand"
+    EAGER = "eager"
+
+
 class Choice(Enum):
     """A feature that can be left to circumstances, demanded or refused."""
 
@@ -95,9 +102,10 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """A connection. `clones` is the most Child SAs beside the fallback: 0 none, None as many as there are CPUs.
+    """A connection. `clones` is for how many CPUs we open clones beside the fallback: 0 none, None for every CPU.
 
-    `ike` and `esp` are proposals in order of preference, without SPIs.
+    A clone that is unused for `clones_idle` seconds is taken down, 0 leaves it; with `clones_encap` each sends ESP in
+    UDP from a port of its own. `ike` and `esp` are proposals in order of preference, without SPIs.
     """
 
     name: str
@@ -106,6 +114,9 @@ class Connection:
     ike: tuple[Proposal, ...]
     esp: tuple[Proposal, ...]
     clones: int | None = 0
+    clones_mode: ClonesMode = ClonesMode.ONDEMAND
+    clones_idle: float = 0.0
+    clones_encap: bool = False
     auto: Auto = Auto.IGNORE
     mode: Mode = Mode.TUNNEL
     encapsulation: Choice = Choice.AUTO

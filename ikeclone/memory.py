@@ -74,10 +74,18 @@ class MemoryBackend:
         sa = self._sa(inbound_spi)
         self.outbound[sa.connection, sa.cpu] = inbound_spi
 
+    async def deactivate(self, inbound_spi: int) -> None:
+        self._silence(inbound_spi)
+
     async def remove(self, inbound_spi: int) -> None:
         self.reserved.discard(inbound_spi)
         self._counters.pop(inbound_spi, None)
-        if (sa := self.installed.pop(inbound_spi, None)) and self.outbound.get((sa.connection, sa.cpu)) == inbound_spi:
+        self._silence(inbound_spi)
+        self.installed.pop(inbound_spi, None)
+
+    def _silence(self, inbound_spi: int) -> None:
+        sa = self.installed.get(inbound_spi)
+        if sa is not None and self.outbound.get((sa.connection, sa.cpu)) == inbound_spi:
             del self.outbound[sa.connection, sa.cpu]
 
     async def move(self, inbound_spi: int, path: Path) -> None:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, PlainValidator, model_validator
 
 from ikeclone.backend import Mode
 from ikeclone.config import values
-from ikeclone.connection import Auto, Choice, End, Identity, Timing
+from ikeclone.connection import Auto, Choice, ClonesMode, End, Identity, Timing
 from ikeclone.crypto import registry
 from ikeclone.numbers import Esn, TransformType
 from ikeclone.selectors import IPAddress, TrafficSelector
@@ -109,6 +109,11 @@ class ConnKeywords(Keyworded):
     authby: Annotated[str, PlainValidator(_only("secret"))]
     auto: Annotated[Auto, PlainValidator(values.one_of(_AUTO))] = Auto.IGNORE
     clones: Annotated[int | None, PlainValidator(values.clones)] = 0
+    clones_mode: Annotated[ClonesMode, PlainValidator(values.one_of({mode.value: mode for mode in ClonesMode}))] = (
+        ClonesMode.ONDEMAND
+    )
+    clones_idle: Annotated[float, PlainValidator(values.duration(_DAY, zero=True))] = 0.0
+    clones_encap: YesNo = False
     type: Annotated[Mode, PlainValidator(values.one_of({mode.value: mode for mode in Mode}))] = Mode.TUNNEL
     ike: Annotated[tuple[Proposal, ...], PlainValidator(registry.parse_ike)] = registry.DEFAULT_IKE
     esp: Annotated[tuple[Proposal, ...], PlainValidator(registry.parse_esp)] = registry.DEFAULT_ESP
@@ -147,6 +152,12 @@ class ConnKeywords(Keyworded):
             raise ValueError("leftsubnet and rightsubnet have no version of IP in common")
         if self.type is Mode.TRANSPORT and (self.left.networks or self.right.networks):
             raise ValueError("type=transport is for the hosts themselves: leave out leftsubnet and rightsubnet")
+        return self
+
+    @model_validator(mode="after")
+    def _check_clones(self) -> ConnKeywords:
+        if self.clones_encap and self.encapsulation is Choice.NO:
+            raise ValueError("clones-encap=yes is for ESP in UDP, which encapsulation=no forbids")
         return self
 
     @model_validator(mode="after")

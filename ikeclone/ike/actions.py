@@ -31,6 +31,13 @@ class ActivateChild:
 
 
 @dataclass(frozen=True, slots=True)
+class DeactivateChild:
+    """Send on this Child SA no more, but receive on it."""
+
+    inbound_spi: int
+
+
+@dataclass(frozen=True, slots=True)
 class RemoveChild:
     """Take the Child SA out, or free its reserved SPI."""
 
@@ -89,4 +96,4 @@ class Report:
     child: int | None = None
 
 
-Action = InstallChild | ActivateChild | RemoveChild | MoveChild | Route | Unroute | IkeKeyed | Report
+Action = InstallChild | ActivateChild | DeactivateChild | RemoveChild | MoveChild | Route | Unroute | IkeKeyed | Report

@@ -4,24 +4,32 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from itertools import count
 
 from ikeclone.ike.child import Child, ChildState
+
+# The golden ratio: multiples of it, modulo 1, spread evenly however many there are.
+_SPREAD = 0.6180339887498949
 
 
 class Clones:
     """The Child SAs of one connection: a fallback bound to no CPU, and clones bound to one each.
 
-    `limit` is the most clones we ask for. `queued` has the CPUs that wait for the peer's window, `pending` those
-    that we asked for: what is being negotiated counts, what only waits can still be served by a clone of the peer's.
+    `limit` is for how many CPUs we ask for clones. `queued` are the CPUs whose requests wait for room in the peer's
+    window, `asked` those whose requests await a response; None is the fallback. `phase` (0 to 1, random) is where
+    the rekey times of this connection begin.
     """
 
-    def __init__(self, limit: int | None) -> None:
-        self._limit = limit
+    def __init__(self, limit: int | None, phase: float) -> None:
+        self._limit, self._phase = limit, phase
+        self._identifiers = count(1)
         self.children: dict[int, Child] = {}
-        self.queued: set[int] = set()
-        self.pending: set[int] = set()
+        self.queued: set[int | None] = set()
+        self.asked: set[int | None] = set()
         self.per_resource = False
+        self.refusals = 0
         self.refused_until = 0.0
+        self._refused_in_a_row = 0
 
     def __iter__(self) -> Iterator[Child]:
         return iter(self.children.values())
@@ -36,45 +44,82 @@ class Clones:
         """Clones that are not about to go: a rekeyed one is counted once."""
         return [c for c in self if c.cpu is not None and _lasting(c)]
 
+    @property
+    def served(self) -> set[int]:
+        """The CPUs that have a clone, whoever opened it."""
+        return {c.cpu for c in self.clones if c.cpu is not None}
+
+    @property
+    def pending(self) -> set[int | None]:
+        """What we are opening."""
+        return self.queued | self.asked
+
     def limit(self, cpus: frozenset[int]) -> int:
-        """How many clones we ask for: as configured, or one for each CPU."""
+        """For how many CPUs we ask for clones: as configured, or for each."""
         return len(cpus) if self._limit is None else self._limit
 
     def may_open(self, cpu: int, cpus: frozenset[int], now: float) -> bool:
         """Whether traffic on a CPU is a reason to open a clone now."""
-        return (
-            self.per_resource
-            and self.fallback is not None
-            and cpu not in self.queued
-            and now >= self.refused_until
-            and self.lacks(cpu, cpus)
-        )
+        busy = self.served | (self.pending - {None})
+        return self.wants(cpu, now) and cpu in cpus and cpu not in busy and len(busy) < self.limit(cpus)
 
-    def lacks(self, cpu: int, cpus: frozenset[int]) -> bool:
-        """Whether this CPU has no clone, none is being negotiated for it, and the limit leaves room for one."""
-        return (
-            cpu in cpus
-            and cpu not in self.pending
-            and all(clone.cpu != cpu for clone in self.clones)
-            and len(self.clones) + len(self.pending) < self.limit(cpus)
-        )
+    def wants(self, cpu: int, now: float) -> bool:
+        """Whether a clone for this CPU is still of use when its request can be sent."""
+        return self.per_resource and self.fallback is not None and cpu not in self.served and now >= self.refused_until
 
     def may_accept(self, cpus: frozenset[int]) -> bool:
         """Whether we take one more clone from the peer: twice our CPUs at least (RFC 9611 section 5)."""
-        return len(self.clones) < max(2 * len(cpus), 2 * self.limit(cpus))
+        theirs = sum(not clone.opened_by_us for clone in self.clones)
+        return theirs < max(2 * len(cpus), 2 * self.limit(cpus))
+
+    def may_accept_regular(self, most: int) -> bool:
+        """Whether we take one more SA of the peer's that is bound to no CPU; it gets a few, some peers make them."""
+        return sum(c.cpu is None and _lasting(c) for c in self) < most
 
     def least_loaded(self, cpus: frozenset[int]) -> int:
-        """The CPU with the fewest clones, for one that the peer opens (RFC 9611 section 3); among equals, one that
-        waits.
+        """The CPU with the fewest clones, for one that the peer opens (RFC 9611 section 3).
+
+        Of equals, one goes first whose own request was not sent yet: now it need not be.
         """
         load = Counter(clone.cpu for clone in self.clones)
-        load.update(self.pending)
-        return min(sorted(cpus), key=lambda cpu: (load[cpu], cpu not in self.queued))
+        load.update(self.asked)
+        return min(cpus, key=lambda cpu: (load[cpu], cpu not in self.queued, cpu))
+
+    def refuse(self, now: float, delay: float, most: float, *, lasting: bool) -> float | None:
+        """The peer takes no clone now: ask for none for a while, twice as long each time when it says so for good.
+
+        Returns the seconds, or None when we were waiting already.
+        """
+        self.refusals += 1
+        if now < self.refused_until:
+            return None
+        if lasting:
+            delay = min(delay * 2.0**self._refused_in_a_row, most)
+            self._refused_in_a_row += 1
+        self.refused_until = now + delay
+        return delay
+
+    def opened(self) -> None:
+        """The peer has taken a clone."""
+        self._refused_in_a_row = 0
+
+    def forgive(self) -> None:
+        """The peer may have changed: ask it anew."""
+        self.refused_until = 0.0
+        self._refused_in_a_row = 0
+
+    def identifier(self) -> bytes:
+        """A number for SA_RESOURCE_INFO that no clone had before and that reveals no CPU (RFC 9611 section 6)."""
+        return (next(self._identifiers) % 2**32).to_bytes(4, "big")
 
     def free_instance(self) -> int:
         """The lowest number that no clone has."""
         used = {clone.instance for clone in self if clone.cpu is not None}
         return next(i for i in range(1, len(used) + 2) if i not in used)
+
+    def rekey_phase(self, instance: int) -> float:
+        """Where between its earliest and its latest time (0 to 1) an instance is rekeyed, each at another."""
+        return (self._phase + instance * _SPREAD) % 1.0
 
     def outbound(self, cpu: int | None) -> Child | None:
         """The SA that sends for this CPU, bound to it or, with None, unbound."""

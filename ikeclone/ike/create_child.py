@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ikeclone.errors import InvalidKePayload, NoAdditionalSas, PeerError, TemporaryFailure, TsMaxQueue
-from ikeclone.ike.actions import Kind, RemoveChild
+from ikeclone.ike.actions import RemoveChild
 from ikeclone.ike.exchange import Exchange, Payloads, raise_refusal
 from ikeclone.ike.negotiation import Request, respond
 from ikeclone.ike.sa import IkeSa
@@ -20,66 +20,68 @@ class CreateChild(Exchange):
     def __init__(self, sa: IkeSa, cpu: int | None, method: KeMethod | None = None) -> None:
         super().__init__(sa)
         self.cpu, self._method = cpu, method
-        self._request = Request(sa, cpu, sa.tunnel.resource(cpu), method)
-        if cpu is not None:
-            sa.tunnel.clones.queued.add(cpu)
+        self._clones = sa.tunnel.clones
+        self._clones.queued.add(cpu)
+        self._request: Request | None = None
 
     def request(self, now: float) -> Payloads | None:
-        if self.cpu is not None:
-            clones = self.sa.tunnel.clones
-            clones.queued.discard(self.cpu)
-            if not clones.lacks(self.cpu, self.sa.host.resources.cpus()):
-                self.dropped()
-                return None
-            clones.pending.add(self.cpu)
+        self._clones.queued.discard(self.cpu)
+        if not self._is_of_use(now):
+            return None
+        self._clones.asked.add(self.cpu)
+        self._request = Request(self.sa, self.cpu, self.sa.tunnel.resource(self.cpu), self._method)
         return self._request.payloads()
 
+    def _is_of_use(self, now: float) -> bool:
+        """The peer may have made the SA, or refused others like it, while this request waited for its turn."""
+        return self._clones.fallback is None if self.cpu is None else self._clones.wants(self.cpu, now)
+
     def response(self, message: Message, now: float) -> None:
+        assert self._request is not None
         raise_refusal(message)
         keyed = self._request.complete(self.sa, message)
-        tunnel = self.sa.tunnel
-        self._settle()
+        self._clones.asked.discard(self.cpu)
         if not keyed.agreement.per_resource:
-            tunnel.clones.per_resource = False
+            self._clones.per_resource = False
         elif self.cpu is None:
-            tunnel.clones.per_resource = True
-        child = tunnel.children.add(self.sa, keyed, now, cpu=self.cpu, opened_by_us=True)
-        tunnel.children.activate(child)
+            self._clones.per_resource = True
+        else:
+            self._clones.opened()
+        children = self.sa.tunnel.children
+        children.serve(children.add(self.sa, keyed, now, cpu=self.cpu, opened_by_us=True))
 
     def failed(self, error: PeerError, now: float) -> None:
-        self._settle()
-        self.sa.host.emit(RemoveChild(self._request.offer.spi))
-        tunnel = self.sa.tunnel
+        assert self._request is not None
+        self.dropped()
         method = KeMethod(int.from_bytes(error.data, "big")) if isinstance(error, InvalidKePayload) else None
         if method in self._request.methods and method != self._method:
             self.sa.enqueue(CreateChild(self.sa, self.cpu, method), now)
         elif self.cpu is None:
-            tunnel.note(Kind.FAILED, f"no Child SA: {error}")
+            self.sa.tunnel.children.fallback_refused(error, now)
         else:
-            tunnel.clone_refused(error, now, lasting=isinstance(error, TsMaxQueue | NoAdditionalSas))
+            lasting = isinstance(error, TsMaxQueue | NoAdditionalSas)
+            self.sa.tunnel.children.clone_refused(error, now, lasting=lasting)
 
     def dropped(self) -> None:
-        self._settle()
-        self.sa.host.emit(RemoveChild(self._request.offer.spi))
-
-    def _settle(self) -> None:
-        if self.cpu is not None:
-            self.sa.tunnel.clones.queued.discard(self.cpu)
-            self.sa.tunnel.clones.pending.discard(self.cpu)
+        self._clones.queued.discard(self.cpu)
+        self._clones.asked.discard(self.cpu)
+        if self._request is not None:
+            self.sa.host.emit(RemoveChild(self._request.offer.spi))
 
 
 def respond_create(sa: IkeSa, message: Message, now: float) -> Payloads:
     """Answer a request for a new Child SA: the fallback if there is none, else a clone on the CPU with the fewest."""
-    tunnel = sa.tunnel
+    tunnel, clones = sa.tunnel, sa.tunnel.clones
     cpu = _cpu_for(sa, message)
     keyed, payloads = respond(sa, message, cpu, tunnel.resource(cpu))
     if cpu is None:
-        tunnel.clones.per_resource = keyed.agreement.per_resource
+        # A regular SA beside a fallback that may have clones takes nothing from that one.
+        clones.per_resource = keyed.agreement.per_resource or (clones.per_resource and clones.fallback is not None)
     child = tunnel.children.add(sa, keyed, now, cpu=cpu, opened_by_us=False)
     if cpu is None:
-        tunnel.children.activate(child)
+        tunnel.children.serve(child)
     else:
-        tunnel.children.activate_later(child, now)
+        tunnel.children.serve_later(sa, child, now)
     return payloads
 
 
@@ -87,6 +89,8 @@ def _cpu_for(sa: IkeSa, message: Message) -> int | None:
     clones, cpus = sa.tunnel.clones, sa.host.resources.cpus()
     wanted = message.notify(NotifyType.SA_RESOURCE_INFO) is not None and sa.tunnel.connection.clones != 0
     if not wanted or clones.fallback is None:
+        if not clones.may_accept_regular(sa.host.settings.regular_limit):
+            raise NoAdditionalSas("there are enough Child SAs already")
         return None
     if not clones.may_accept(cpus):
         raise TsMaxQueue(f"{len(clones.clones)} clones are enough")

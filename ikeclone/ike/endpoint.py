@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from ikeclone.backend import Expire, Lost, Path, Remapped
+from ikeclone.backend import Counters, Expire, Lost, Path, Remapped
 from ikeclone.connection import Auto, Connection, Secret
 from ikeclone.errors import InvalidSyntax, LocalError, NoProposalChosen, PeerError
 from ikeclone.ike.actions import Action, Datagram, Kind
@@ -79,6 +79,14 @@ class Endpoint:
                 tunnel.acquire(cpu, now)
             except LocalError as error:
                 tunnel.note(Kind.FAILED, str(error))
+
+    def survey(self, counters: Mapping[int, Counters], now: float) -> None:
+        """Look now and then, every few seconds, at which clones are used and which CPUs are there.
+
+        `counters` are the data plane's, by inbound SPI.
+        """
+        for tunnel in self.tunnels.values():
+            tunnel.children.survey(counters, now)
 
     def expire(self, event: Expire, now: float) -> None:
         """An SA is used up: rekey it, or when nothing is left of it, replace it."""

@@ -23,6 +23,8 @@ class Exchange(ABC):
     type: ClassVar[ExchangeType]
     # Whether a rekey of the IKE SA has to wait for this exchange (RFC 7296 section 2.25.2).
     changes_children: ClassVar[bool] = False
+    # Whether no other request of ours may be on its way with it: it changes the IKE SA under them.
+    alone: ClassVar[bool] = False
 
     def __init__(self, sa: IkeSa) -> None:
         self.sa = sa

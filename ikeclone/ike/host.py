@@ -28,6 +28,8 @@ class Settings:
 
     From `cookie_threshold` half-open IKE SAs on, initiators must return a cookie; beyond `half_open_limit` new ones
     are ignored. `activation_delay` is how long a new clone's responder waits for a sign that its answer arrived.
+    `regular_limit` bounds the SAs without SA_RESOURCE_INFO that a peer may make for a connection; `window` is how many
+    requests a peer may send at a time once it is authenticated.
     """
 
     cookie_threshold: int = 64
@@ -38,6 +40,9 @@ class Settings:
     retry_delay: float = 5.0
     retry_delay_limit: float = 300.0
     clone_backoff: float = 60.0
+    clone_backoff_limit: float = 3600.0
+    regular_limit: int = 64
+    window: int = 32
     key_log: bool = False
 
 

@@ -62,6 +62,7 @@ class DeleteIke(Exchange):
     """Delete the IKE SA, and with it every Child SA that it has; `notify` says why, if the peer should know."""
 
     type = ExchangeType.INFORMATIONAL
+    alone = True
 
     def __init__(self, sa: IkeSa, reason: str, notify: NotifyType | None = None) -> None:
         super().__init__(sa)

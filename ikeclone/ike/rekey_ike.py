@@ -33,6 +33,7 @@ class RekeyIke(Exchange):
     """Replace the IKE SA by a new one with new keys and new SPIs."""
 
     type = ExchangeType.CREATE_CHILD_SA
+    alone = True
 
     def __init__(self, sa: IkeSa, method: KeMethod | None = None) -> None:
         super().__init__(sa)

@@ -21,9 +21,9 @@ from ikeclone.ike.host import Host
 from ikeclone.ike.nat import Nat
 from ikeclone.ike.protect import Protection
 from ikeclone.ike.window import Arrival, Outstanding, RequestWindow, ResponseWindow
-from ikeclone.numbers import ExchangeType, PayloadType
+from ikeclone.numbers import ExchangeType, NotifyType, PayloadType
 from ikeclone.wire.message import Header, Message, parse_payloads
-from ikeclone.wire.payloads import Encrypted, EncryptedFragment
+from ikeclone.wire.payloads import Encrypted, EncryptedFragment, Notify
 
 if TYPE_CHECKING:
     from ikeclone.ike.rekey_ike import RekeyIke
@@ -100,7 +100,8 @@ class IkeSa:
         first = 0 if state is State.ESTABLISHED else 1
         self.requests: RequestWindow[Exchange] = RequestWindow(first if initiator else 0)
         self.responses = ResponseWindow(0 if initiator else first)
-        self._fragments = Reassembly()
+        self._fragments: dict[int, Reassembly] = {}
+        self._announced = False
         self._set_up_keys()
 
     def _set_up_keys(self) -> None:
@@ -141,19 +142,22 @@ class IkeSa:
             return
         if arrival is Arrival.REPEATED:
             if self._is_repetition(message, datagram):
-                self.host.send(self.responses.last, self.path)
+                self.host.send(self.responses.answer(message.header.message_id), self.path)
+                self.tunnel.children.doubted(self, now)
             return
         if (opened := self._open(message, datagram)) is None:
             return
         self.heard = now
         self._follow(path)
-        self.tunnel.children.proven(self)
+        self.responses.received(message.header.message_id)
+        self.tunnel.children.proven(self, message.header.message_id)
         self._respond(message.header, *opened, now)
 
     def _respond(self, header: Header, first: PayloadType, plaintext: bytes, now: float) -> None:
         fatal: PeerError | None = None
         try:
             inner = Message(header, parse_payloads(first, plaintext))
+            self._heed_window(inner)
             payloads = self._handle(inner, now)
         except PeerError as error:
             self.tunnel.note(Kind.PROGRESS, f"answering {header.exchange.name} with {error.notify.name}: {error}")
@@ -177,8 +181,8 @@ class IkeSa:
 
     def _answer(self, request: Header, payloads: Payloads) -> None:
         header = Header(self.spi_i, self.spi_r, request.exchange, request.message_id, self.initiator, True)
-        datagrams = self._seal(header, payloads)
-        self.responses.answered(datagrams)
+        datagrams = self._seal(header, (*payloads, *self._announcement()))
+        self.responses.answered(request.message_id, datagrams)
         self.host.send(datagrams, self.path)
 
     def _receive_response(self, message: Message, datagram: bytes, now: float) -> None:
@@ -193,7 +197,9 @@ class IkeSa:
         self.requests.answered(header.message_id)
         self.host.timers.cancel(self, f"retransmit {header.message_id}")
         try:
-            request.exchange.response(Message(header, parse_payloads(*opened)), now)
+            inner = Message(header, parse_payloads(*opened))
+            self._heed_window(inner)
+            request.exchange.response(inner, now)
         except PeerError as error:
             request.exchange.failed(error, now)
         self._delete_early(now)
@@ -225,8 +231,14 @@ class IkeSa:
     def _reassemble(self, header: Header, payload: EncryptedFragment, part: bytes) -> tuple[PayloadType, bytes] | None:
         # Requests and responses have message IDs of their own: keep them apart by the sign.
         key = ~header.message_id if header.response else header.message_id
-        whole = self._fragments.add(key, payload.number, payload.total, payload.first, part)
-        return None if whole is None else (self._fragments.first, whole)
+        if key not in self._fragments and len(self._fragments) > self.responses.size:
+            del self._fragments[next(iter(self._fragments))]
+        parts = self._fragments.setdefault(key, Reassembly())
+        whole = parts.add(key, payload.number, payload.total, payload.first, part)
+        if whole is None:
+            return None
+        del self._fragments[key]
+        return parts.first, whole
 
     def _is_repetition(self, message: Message, datagram: bytes) -> bool:
         payload = message.payloads[-1] if message.payloads else None
@@ -261,15 +273,36 @@ class IkeSa:
 
     def pump(self, now: float) -> None:
         """Send the requests that there is room for."""
-        while self.queue and self.requests.has_room:
+        while self.queue and self._has_room_for(self.queue[0]):
             exchange = self.queue.popleft()
             payloads = exchange.request(now)
             if payloads is not None:
                 self._request(exchange, payloads, now)
 
+    def _has_room_for(self, exchange: Exchange) -> bool:
+        outstanding = [request.exchange for request in self.requests.outstanding.values()]
+        if outstanding and (exchange.alone or any(other.alone for other in outstanding)):
+            return False
+        return self.requests.has_room
+
+    def _announcement(self) -> Payloads:
+        """How many requests at a time we take, said once, in our first message (RFC 7296 section 2.3)."""
+        if self._announced or self.state not in (State.AUTHENTICATING, State.ESTABLISHED):
+            return ()
+        self._announced = True
+        self.responses.size = self.host.settings.window
+        return (Notify(NotifyType.SET_WINDOW_SIZE, self.responses.size.to_bytes(4, "big")),)
+
+    def _heed_window(self, message: Message) -> None:
+        """Send as many requests at a time as the peer takes, though no more than is good for it and us."""
+        announced = message.notify(NotifyType.SET_WINDOW_SIZE)
+        if announced is not None and len(announced.data) == 4:
+            self.requests.size = max(1, min(int.from_bytes(announced.data, "big"), self.host.settings.window))
+
     def _request(self, exchange: Exchange, payloads: Payloads, now: float) -> None:
         header = Header(self.spi_i, self.spi_r, exchange.type, self.requests.next_id, self.initiator, False)
-        request = self.requests.sent(exchange, self._seal(header, payloads), now)
+        datagrams = self._seal(header, (*payloads, *self._announcement()))
+        request = self.requests.sent(exchange, datagrams, now)
         self.host.send(request.datagrams, self.path)
         self._arm(request, now)
 

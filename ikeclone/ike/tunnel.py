@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING
 
 from ikeclone.backend import Path
 from ikeclone.connection import Auto, Choice, Connection, Identity
-from ikeclone.errors import LocalError, PeerError
+from ikeclone.errors import LocalError
 from ikeclone.ike.actions import Kind
 from ikeclone.ike.auth import Authenticate, AuthResponder, local_identity, remote_identity, secret_for
 from ikeclone.ike.child import ChildState
 from ikeclone.ike.children import Children
 from ikeclone.ike.clones import Clones
-from ikeclone.ike.create_child import CreateChild
 from ikeclone.ike.established import settle
 from ikeclone.ike.informational import DeleteIke
 from ikeclone.ike.init import Initiation, InitRecord
@@ -59,7 +58,7 @@ class Tunnel:
         if self.usable and self.clones.fallback is not None:
             self.note(Kind.CHILD_UP, "the connection is up already")
         elif self.ike is not None and self.ike.state is State.ESTABLISHED:
-            self.ike.enqueue(CreateChild(self.ike, None), now)
+            self.children.open_fallback(now)
         elif not self._connecting:
             self.initiate(now)
 
@@ -107,9 +106,8 @@ class Tunnel:
         if self.clones.fallback is None:
             if not self._connecting:
                 self.up(now)
-        elif cpu is not None and self.clones.may_open(cpu, self.host.resources.cpus(), now) and self.usable:
-            assert self.ike is not None
-            self.ike.enqueue(CreateChild(self.ike, cpu), now)
+        elif cpu is not None:
+            self.children.open(cpu, now)
 
     @property
     def usable(self) -> bool:
@@ -184,6 +182,7 @@ class Tunnel:
         """The IKE SA was rekeyed."""
         if self.ike is old:
             self.ike = new
+        self.children.carried_over(new)
         self.note(Kind.IKE_REKEYED, f"#{new.serial}: IKE SA rekeyed, replaces #{old.serial}")
 
     def closed(self, sa: IkeSa, now: float, reason: str, *, peer_dead: bool) -> None:
@@ -240,19 +239,12 @@ class Tunnel:
             return None
         if cpu is None:
             return b""
-        return self.clones.free_instance().to_bytes(4, "big") if self.clones.per_resource else None
+        return self.clones.identifier() if self.clones.per_resource else None
 
     def first_child_failed(self, sa: IkeSa, now: float, reason: str) -> None:
         """The IKE SA is there, but the peer refuses the Child SA: without one the IKE SA is of no use."""
         self.note(Kind.FAILED, f"no Child SA: {reason}")
         sa.finish(DeleteIke(sa, "it has no Child SA"), now)
-
-    def clone_refused(self, error: PeerError, now: float, *, lasting: bool) -> None:
-        """The peer takes no further clone: do not ask again for a while; the fallback goes on carrying the packets."""
-        settings = self.host.settings
-        delay = settings.clone_backoff if lasting else settings.retry_delay * (1 + self.host.fraction())
-        self.clones.refused_until = now + delay
-        self.note(Kind.REFUSED, f"no further clone for {delay:.0f} seconds: {error}")
 
 
 def _finish(sa: IkeSa, reason: str, now: float) -> None:

@@ -56,18 +56,35 @@ class Arrival(Enum):
 
 @dataclass(slots=True)
 class ResponseWindow:
-    """The peer's requests, in order, and the response to the last one, kept to be sent again."""
+    """The peer's requests, `size` at a time in any order, and our responses, kept to be sent again.
+
+    `expected` is the oldest request that did not arrive, `newest` the last one that did.
+    """
 
     expected: int = 0
-    last: tuple[bytes, ...] = ()
+    size: int = 1
+    newest: int = -1
+    _answers: dict[int, tuple[bytes, ...]] = field(default_factory=dict)
 
     def arrival(self, message_id: int) -> Arrival:
-        """Only the next request is processed; the one before gets the same octets again."""
-        if message_id == self.expected:
-            return Arrival.NEW
-        return Arrival.REPEATED if self.last and message_id == self.expected - 1 else Arrival.OUTSIDE
+        """Requests in the window are processed; one that was answered gets the same octets again."""
+        if message_id in self._answers:
+            return Arrival.REPEATED
+        inside = self.expected <= message_id < self.expected + self.size
+        return Arrival.NEW if inside else Arrival.OUTSIDE
 
-    def answered(self, datagrams: tuple[bytes, ...]) -> None:
-        """Note the response to the expected request."""
-        self.last = datagrams
-        self.expected += 1
+    def received(self, message_id: int) -> None:
+        """Note an authentic request. Its own window shows which responses the peer has: they are forgotten."""
+        self.newest = max(self.newest, message_id)
+        for old in [i for i in self._answers if i <= self.newest - self.size]:
+            del self._answers[old]
+
+    def answered(self, message_id: int, datagrams: tuple[bytes, ...]) -> None:
+        """Note the response to a request."""
+        self._answers[message_id] = datagrams
+        while self.expected in self._answers:
+            self.expected += 1
+
+    def answer(self, message_id: int) -> tuple[bytes, ...]:
+        """The response that was given to a request."""
+        return self._answers[message_id]

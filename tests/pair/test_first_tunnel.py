@@ -83,8 +83,8 @@ def test_both_sides_open_clones_at_once_and_each_cpu_is_served(net: Network) -> 
     net.assert_consistent()
 
 
-def test_two_clones_are_enough_when_the_peer_opens_one_meanwhile(net: Network) -> None:
-    net.established()
+def test_two_clones_are_enough_when_the_peer_opens_one_meanwhile() -> None:
+    net = Network(settings=Settings(window=1)).established()
     net.west.packet(0)
     net.east.packet(1)
     net.run(0.005)

@@ -12,7 +12,7 @@ import pytest
 
 from ikeclone.backend import Mode
 from ikeclone.config import Setup, load
-from ikeclone.connection import Auto, Choice, Connection, Identity, Timing
+from ikeclone.connection import Auto, Choice, ClonesMode, Connection, Identity, Timing
 from ikeclone.crypto import registry
 from ikeclone.errors import ConfigError
 from ikeclone.numbers import Esn, TransformType
@@ -63,6 +63,11 @@ def test_what_is_not_said(write: Write) -> None:
         ("clones=yes", "clones", None),
         ("clones=no", "clones", 0),
         ("clones=1024", "clones", 1024),
+        ("clones-mode=eager", "clones_mode", ClonesMode.EAGER),
+        ("clones-mode=ondemand", "clones_mode", ClonesMode.ONDEMAND),
+        ("clones-idle=90s", "clones_idle", 90.0),
+        ("clones-idle=0", "clones_idle", 0.0),
+        ("clones-encap=yes", "clones_encap", True),
         ("type=transport", "mode", Mode.TRANSPORT),
         ("pfs=no", "pfs", False),
         ("rekey=no", "rekey", False),
@@ -166,6 +171,8 @@ def test_setup(write: Write) -> None:
         ("auto=maybe", "auto=maybe: must be one of ignore, add, ondemand, route, start, up"),
         ("clones=0x2", "clones=0x2: must be no, yes (one per CPU) or a number from 1 to 1024"),
         ("clones=1025", "clones=1025: must be no, yes (one per CPU) or a number from 1 to 1024"),
+        ("clones-mode=lazy", "clones-mode=lazy: must be one of ondemand, eager"),
+        ("clones-idle=2d", "clones-idle=2d: must be from 0 to 86400 seconds"),
         ("type=drop", "type=drop: must be one of tunnel, transport"),
         ("pfs=perhaps", "pfs=perhaps: must be one of yes, no, true, false, on, off, 1, 0"),
         ("encapsulation=on", "encapsulation=on: must be one of auto, yes, no"),
@@ -226,6 +233,10 @@ def test_mistakes_at_their_line(mistakes: Mistakes, line: str, message: str) -> 
         (
             "\tleft=1.2.3.4\n\tright=%any\n\tleftsubnet=10.0.0.0/8\n\tleftsubnets=10.0.0.0/8\n",
             "left: subnet and subnets exclude each other",
+        ),
+        (
+            "\tleft=1.2.3.4\n\tright=%any\n\tclones-encap=yes\n\tencapsulation=no\n",
+            "clones-encap=yes is for ESP in UDP, which encapsulation=no forbids",
         ),
         (
             "\tleft=1.2.3.4\n\tright=%any\n\trightprotoport=tcp\n",
