@@ -126,8 +126,9 @@ class EspBackend:
         await self._running()[self._worker(spi)].request(body)
 
     async def _ask_all(self, body: object) -> None:
+        """Tell all workers; one that has ended gets it with its successor's briefing."""
         pool = self._running()
-        await asyncio.gather(*(pool[index].request(body) for index in range(len(pool))))
+        await asyncio.gather(*(pool[index].inform(body) for index in range(len(pool))))
 
     async def route(self, policy: Policy) -> None:
         if policy.mode is not Mode.TUNNEL:
@@ -205,7 +206,7 @@ class EspBackend:
         if installed is not None:
             installed.active = False
             await self._announce_fallback(installed.sa.connection)
-        await self._ask(inbound_spi, Remove(inbound_spi))
+        await self._running()[self._worker(inbound_spi)].inform(Remove(inbound_spi))
         self._forget(inbound_spi)
 
     async def move(self, inbound_spi: int, path: Path) -> None:

@@ -90,6 +90,14 @@ class WorkerProcess:
         finally:
             self._answers.pop(number, None)
 
+    async def inform(self, body: object) -> None:
+        """Have something done unless the worker has ended or ends meanwhile. Raises BackendError if it refuses."""
+        try:
+            await self.request(body)
+        except BackendError:
+            if not self.reason:
+                raise
+
     def _on_readable(self) -> None:
         try:
             data = self._channel.recv(messages.LARGEST)

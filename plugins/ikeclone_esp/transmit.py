@@ -25,22 +25,24 @@ class Transmitter:
         frames = self._frames
         try:
             for _ in range(_BURST):
-                if not self._read():
+                verdict = self._next()
+                if verdict is None:
                     continue
-                self._send(self._routing.verdict(frames.packet()), 0)
+                self._send(verdict, 0)
                 if frames.gso_type != GSO_NONE or self._handover.blocked:
                     break
         except BlockingIOError:
             pass  # the queue is empty
         self._sealer.flush()
 
-    def _read(self) -> bool:
+    def _next(self) -> Verdict | None:
+        """Read a frame and decide about it; None for what is no IP packet."""
         try:
             self._frames.read(self._tun)
+            return self._routing.verdict(self._frames.packet())
         except ValueError:
             self._row.dropped("malformed")
-            return False
-        return True
+            return None
 
     def on_passed(self, frame: bytes, hops: int) -> None:
         """Send a frame that another worker has no SA for."""

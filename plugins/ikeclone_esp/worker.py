@@ -116,6 +116,10 @@ class Worker:
                 self._use_socket(local, socket.socket(fileno=fds[0]), raw=raw)
 
     def _use_socket(self, local: str, sock: socket.socket, *, raw: bool) -> None:
+        if (former := self._sockets.pop(local, None)) is not None:
+            self._poll.unregister(former)
+            del self._readers[former.fileno()]
+            former.close()
         self._sockets[local] = sock
         reader = self._receiver.on_raw if raw else self._receiver.on_datagram
         self._watch(sock.fileno(), partial(reader, sock))
@@ -133,14 +137,16 @@ class Worker:
             case Install(sa, row):
                 self._install(sa, row)
             case Activate(spi):
-                self._routing.activate(self._outbound[spi])
-                self._transmitter.release(self._outbound[spi].sa.connection)
+                outbound = self._find(spi)
+                self._routing.activate(outbound)
+                self._transmitter.release(outbound.sa.connection)
             case Deactivate(spi):
-                self._routing.deactivate(self._outbound[spi])
+                self._routing.deactivate(self._find(spi))
             case Remove(spi):
                 self._remove(spi)
             case Move(spi, path):
-                self._outbound[spi].path = self._path(self._outbound[spi].sa, path)
+                outbound = self._find(spi)
+                outbound.path = self._path(outbound.sa, path)
                 self._receiver.move(spi.to_bytes(4, "big"), path)
             case Fallback(connection, worker):
                 self._routing.set_fallback(connection, worker)
@@ -149,6 +155,11 @@ class Worker:
                 self._routing.route(policy)
             case Unroute(connection):
                 self._transmitter.forget(connection)
+
+    def _find(self, spi: int) -> OutboundSa:
+        if spi not in self._outbound:
+            raise BackendError(f"no SA with inbound SPI {spi:08x}")
+        return self._outbound[spi]
 
     def _install(self, sa: ChildSa, index: int) -> None:
         row = self._counters.row(index)
