@@ -1,8 +1,9 @@
-"""The supported algorithms: their sizes in octets and the hash functions behind them."""
+"""The supported algorithms: their sizes in octets and the functions behind them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 
 from ikeclone.numbers import Encr, Integ, Prf
 
@@ -26,6 +27,9 @@ CIPHERS = {
     Encr.NULL: CipherShape(),  # RFC 2410, ESP only
     Encr.AES_CBC: CipherShape(iv=16, block=16),  # RFC 3602
     Encr.AES_CTR: CipherShape(salt=4, iv=8),  # RFC 3686, RFC 5930
+    Encr.AES_CCM_8: CipherShape(salt=3, iv=8, icv=8),  # RFC 4309, RFC 5282
+    Encr.AES_CCM_12: CipherShape(salt=3, iv=8, icv=12),
+    Encr.AES_CCM_16: CipherShape(salt=3, iv=8, icv=16),
     Encr.AES_GCM_8: CipherShape(salt=4, iv=8, icv=8),  # RFC 4106, RFC 5282
     Encr.AES_GCM_12: CipherShape(salt=4, iv=8, icv=12),
     Encr.AES_GCM_16: CipherShape(salt=4, iv=8, icv=16),
@@ -33,28 +37,43 @@ CIPHERS = {
 }
 
 
+class MacFunction(Enum):
+    """The keyed functions behind PRFs and integrity transforms; those of HMAC are named as hashlib names the hash."""
+
+    SHA1 = "sha1"
+    SHA256 = "sha256"
+    SHA384 = "sha384"
+    SHA512 = "sha512"
+    AES_XCBC = "aes_xcbc"
+    AES_CMAC = "aes_cmac"
+
+
 @dataclass(frozen=True, slots=True)
-class Hmac:
-    """HMAC with one hash function (its name for hashlib), the key and the ICV's size."""
+class Mac:
+    """A keyed function, the size of its key and of what is kept of its output."""
 
-    hash: str
+    function: MacFunction
     key: int
-    icv: int
+    size: int
 
 
-# RFC 4868 section 2.6 and RFC 2404: the key is as long as the hash.
+# RFC 4868 section 2.6, RFC 2404: the key of an HMAC is as long as the hash. RFC 3566, RFC 4494: AES has 128 bits.
 INTEGRITIES = {
-    Integ.HMAC_SHA1_96: Hmac("sha1", 20, 12),
-    Integ.HMAC_SHA2_256_128: Hmac("sha256", 32, 16),
-    Integ.HMAC_SHA2_384_192: Hmac("sha384", 48, 24),
-    Integ.HMAC_SHA2_512_256: Hmac("sha512", 64, 32),
+    Integ.HMAC_SHA1_96: Mac(MacFunction.SHA1, 20, 12),
+    Integ.AES_XCBC_96: Mac(MacFunction.AES_XCBC, 16, 12),
+    Integ.AES_CMAC_96: Mac(MacFunction.AES_CMAC, 16, 12),
+    Integ.HMAC_SHA2_256_128: Mac(MacFunction.SHA256, 32, 16),
+    Integ.HMAC_SHA2_384_192: Mac(MacFunction.SHA384, 48, 24),
+    Integ.HMAC_SHA2_512_256: Mac(MacFunction.SHA512, 64, 32),
 }
 # RFC 7296 section 2.13: the preferred key length of a PRF is its output's.
 PRFS = {
-    Prf.HMAC_SHA1: Hmac("sha1", 20, 20),
-    Prf.HMAC_SHA2_256: Hmac("sha256", 32, 32),
-    Prf.HMAC_SHA2_384: Hmac("sha384", 48, 48),
-    Prf.HMAC_SHA2_512: Hmac("sha512", 64, 64),
+    Prf.HMAC_SHA1: Mac(MacFunction.SHA1, 20, 20),
+    Prf.AES128_XCBC: Mac(MacFunction.AES_XCBC, 16, 16),
+    Prf.HMAC_SHA2_256: Mac(MacFunction.SHA256, 32, 32),
+    Prf.HMAC_SHA2_384: Mac(MacFunction.SHA384, 48, 48),
+    Prf.HMAC_SHA2_512: Mac(MacFunction.SHA512, 64, 64),
+    Prf.AES128_CMAC: Mac(MacFunction.AES_CMAC, 16, 16),
 }
 
 

@@ -8,13 +8,15 @@ from collections.abc import Callable
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext, algorithms, modes
-from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+from cryptography.hazmat.primitives.ciphers.aead import AESCCM, ChaCha20Poly1305
 
-from ikeclone.crypto.algorithms import CIPHERS, INTEGRITIES, Hmac, integrity_key_size, is_aead, key_sizes
+from ikeclone.crypto.algorithms import CIPHERS, INTEGRITIES, Mac, integrity_key_size, is_aead, key_sizes
+from ikeclone.crypto.mac import mac
 from ikeclone.errors import IkecloneError, InvalidSyntax
 from ikeclone.numbers import Encr, Integ
 
 _Mode = modes.CBC | modes.CTR
+_CCM = (Encr.AES_CCM_8, Encr.AES_CCM_12, Encr.AES_CCM_16)
 
 __all__ = ["IkeCipher", "IntegrityError", "integrity_key_size", "key_sizes"]
 
@@ -40,7 +42,7 @@ class IkeCipher:
             raise ValueError(f"keys of {sizes} octets for {encryption.name} of {key_bits} bits, {integrity.name}")
         shape = CIPHERS[encryption]
         self._engine = _engine(encryption, integrity, encryption_key, integrity_key)
-        self._icv_size = shape.icv or INTEGRITIES[integrity].icv
+        self._icv_size = shape.icv or INTEGRITIES[integrity].size
         self._block = shape.block
         self.iv_size = shape.iv
 
@@ -108,9 +110,11 @@ class _Gcm(_Engine):
             raise IntegrityError("wrong ICV") from error
 
 
-class _ChaCha20Poly1305(_Engine):
-    def __init__(self, key: bytes, salt: bytes) -> None:
-        self._cipher, self._salt = ChaCha20Poly1305(key), salt
+class _Aead(_Engine):
+    """AES-CCM and ChaCha20-Poly1305, whose interface takes nonce and ICV as the RFCs do."""
+
+    def __init__(self, cipher: AESCCM | ChaCha20Poly1305, salt: bytes) -> None:
+        self._cipher, self._salt = cipher, salt
 
     def seal(self, iv: bytes, plaintext: bytes, aad: bytes) -> bytes:
         return self._cipher.encrypt(self._salt + iv, plaintext, aad)
@@ -123,9 +127,9 @@ class _ChaCha20Poly1305(_Engine):
 
 
 class _EncryptThenMac(_Engine):
-    """A cipher with HMAC over the associated data, the IV and the ciphertext."""
+    """A cipher with a MAC over the associated data, the IV and the ciphertext."""
 
-    def __init__(self, cipher: algorithms.AES, mode: Callable[[bytes], _Mode], key: bytes, integrity: Hmac) -> None:
+    def __init__(self, cipher: algorithms.AES, mode: Callable[[bytes], _Mode], key: bytes, integrity: Mac) -> None:
         self._cipher, self._mode, self._key, self._integrity = cipher, mode, key, integrity
 
     def seal(self, iv: bytes, plaintext: bytes, aad: bytes) -> bytes:
@@ -133,13 +137,13 @@ class _EncryptThenMac(_Engine):
         return ciphertext + self._icv(aad + iv + ciphertext)
 
     def open(self, iv: bytes, sealed: bytes, aad: bytes) -> bytes:
-        ciphertext, icv = sealed[: -self._integrity.icv], sealed[-self._integrity.icv :]
+        ciphertext, icv = sealed[: -self._integrity.size], sealed[-self._integrity.size :]
         if not hmac.compare_digest(icv, self._icv(aad + iv + ciphertext)):
             raise IntegrityError("wrong ICV")
         return _run(Cipher(self._cipher, self._mode(iv)).decryptor(), ciphertext)
 
     def _icv(self, data: bytes) -> bytes:
-        return hmac.digest(self._key, data, self._integrity.hash)[: self._integrity.icv]
+        return mac(self._integrity.function, self._key, data)[: self._integrity.size]
 
 
 def _run(context: CipherContext, data: bytes) -> bytes:
@@ -150,7 +154,9 @@ def _engine(encryption: Encr, integrity: Integ, encryption_key: bytes, integrity
     size = len(encryption_key) - CIPHERS[encryption].salt
     key, salt = encryption_key[:size], encryption_key[size:]
     if encryption == Encr.CHACHA20_POLY1305:
-        return _ChaCha20Poly1305(key, salt)
+        return _Aead(ChaCha20Poly1305(key), salt)
+    if encryption in _CCM:
+        return _Aead(AESCCM(key, CIPHERS[encryption].icv), salt)
     if is_aead(encryption):
         return _Gcm(key, salt, CIPHERS[encryption].icv)
 

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import hmac
-
 from ikeclone.crypto.algorithms import PRFS
+from ikeclone.crypto.mac import mac_of_any_key
 from ikeclone.numbers import Prf
 
 
 def prf(function: Prf, key: bytes, data: bytes) -> bytes:
     """`prf_size` pseudorandom octets of a key of any length."""
-    return hmac.digest(key, data, PRFS[function].hash)
+    return mac_of_any_key(PRFS[function].function, key, data)
 
 
 def prf_size(function: Prf) -> int:
     """Octets of the output, which is the preferred key length too."""
-    return PRFS[function].icv
+    return PRFS[function].size
 
 
 def prf_plus(function: Prf, key: bytes, seed: bytes, length: int) -> bytes:

@@ -52,6 +52,13 @@ def ke_of(proposal: Proposal) -> KeMethod:
     return KeMethod.NONE if ke is None else KeMethod(ke.id)
 
 
+def additional_kes(proposal: Proposal) -> tuple[KeMethod, ...]:
+    """The additional key exchanges of a chosen proposal in their order (RFC 9370 section 2.2.1), without NONEs."""
+    kinds = range(TransformType.ADDKE1, TransformType.ADDKE7 + 1)
+    chosen = (_first(proposal, TransformType(kind)) for kind in kinds)
+    return tuple(KeMethod(transform.id) for transform in chosen if transform and transform.id != KeMethod.NONE)
+
+
 def _first(proposal: Proposal, kind: TransformType) -> Transform | None:
     return next(iter(proposal.of_type(kind)), None)
 

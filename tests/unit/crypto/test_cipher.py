@@ -8,24 +8,29 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.primitives.ciphers.aead import AESCCM
 
 from ikeclone.crypto.algorithms import integrity_key_size, key_sizes
 from ikeclone.crypto.cipher import IkeCipher, IntegrityError
+from ikeclone.crypto.prf import prf
 from ikeclone.errors import InvalidSyntax
-from ikeclone.numbers import Encr, Integ, NotifyType, PayloadType
+from ikeclone.numbers import Encr, Integ, NotifyType, PayloadType, Prf
 from ikeclone.wire.message import build_protected, parse_message, parse_payloads
 from ikeclone.wire.payloads import Encrypted, Notify
 
 VECTORS = json.loads((Path(__file__).parents[2] / "vectors/aead.json").read_text())
 TAGS = {Encr.AES_GCM_8: 8, Encr.AES_GCM_12: 12, Encr.AES_GCM_16: 16}
+CCM_TAGS = {Encr.AES_CCM_8: 8, Encr.AES_CCM_12: 12, Encr.AES_CCM_16: 16}
 SUITES = [
-    *((cipher, bits, Integ.NONE) for cipher in TAGS for bits in (128, 192, 256)),
+    *((cipher, bits, Integ.NONE) for cipher in (*TAGS, *CCM_TAGS) for bits in (128, 192, 256)),
     (Encr.CHACHA20_POLY1305, 256, Integ.NONE),
     (Encr.AES_CBC, 128, Integ.HMAC_SHA1_96),
     (Encr.AES_CBC, 192, Integ.HMAC_SHA2_256_128),
     (Encr.AES_CBC, 256, Integ.HMAC_SHA2_384_192),
     (Encr.AES_CBC, 256, Integ.HMAC_SHA2_512_256),
     (Encr.AES_CTR, 256, Integ.HMAC_SHA2_256_128),
+    (Encr.AES_CBC, 128, Integ.AES_XCBC_96),
+    (Encr.AES_CTR, 128, Integ.AES_CMAC_96),
 ]
 
 
@@ -45,6 +50,29 @@ def test_gcm_vectors(vector: dict[str, Any], encryption: Encr) -> None:
     cipher = IkeCipher(encryption, len(key) * 8, Integ.NONE, key + nonce[:4], b"")
     body = nonce[4:] + ciphertext + tag[: TAGS[encryption]]
     assert cipher.open(body, aad) == plaintext[: -1 - plaintext[-1]]
+
+
+def test_ccm_vector() -> None:
+    vector = {name: bytes.fromhex(value) for name, value in VECTORS["ccm"].items()}
+    nonce, plaintext = vector["nonce"], vector["plaintext"]
+    cipher = IkeCipher(Encr.AES_CCM_16, 192, Integ.NONE, vector["key"] + nonce[:3], b"")
+    body = nonce[3:] + vector["ciphertext"] + vector["tag"]
+    assert cipher.open(body, vector["aad"]) == plaintext[:-1], "it ends with a pad length of 0"
+    assert cipher.seal(plaintext[:-1], vector["aad"], nonce[3:]) == body
+
+
+@pytest.mark.parametrize("encryption", CCM_TAGS, ids=lambda encryption: encryption.name)
+def test_ccm_nonce_and_icv_are_those_of_rfc_4309(encryption: Encr) -> None:
+    key, salt, iv = b"k" * 16, b"slt", b"initvect"
+    body = IkeCipher(encryption, 128, Integ.NONE, key + salt, b"").seal(b"text", b"header", iv)
+    assert body == iv + AESCCM(key, CCM_TAGS[encryption]).encrypt(salt + iv, b"text\0", b"header")
+
+
+@pytest.mark.parametrize("integrity", [Integ.AES_XCBC_96, Integ.AES_CMAC_96], ids=lambda integrity: integrity.name)
+def test_aes_integrity_keeps_the_first_96_bits(integrity: Integ) -> None:
+    body = IkeCipher(Encr.AES_CBC, 128, integrity, b"k" * 16, b"a" * 16).seal(b"text", b"header", b"v" * 16)
+    function = {Integ.AES_XCBC_96: Prf.AES128_XCBC, Integ.AES_CMAC_96: Prf.AES128_CMAC}[integrity]
+    assert body[-12:] == prf(function, b"a" * 16, b"header" + body[:-12])[:12]
 
 
 def test_chacha20_poly1305_example_of_rfc_7634() -> None:

@@ -10,7 +10,15 @@ from typing import Any
 import pytest
 
 from ikeclone.backend import EspSuite
-from ikeclone.crypto.keys import child_keys, ike_keys, psk_auth, rekeyed_ike_keys
+from ikeclone.crypto.keys import (
+    child_keys,
+    ike_keys,
+    intermediate_ike_keys,
+    mix_ppk,
+    psk_auth,
+    rekeyed_ike_keys,
+    signed_octets,
+)
 from ikeclone.crypto.prf import prf, prf_plus
 from ikeclone.crypto.suite import IkeSuite
 from ikeclone.numbers import Encr, Integ, KeMethod, Prf
@@ -66,6 +74,45 @@ def test_child_keys(name: str) -> None:
     assert keys == expected[:104]
 
 
+@pytest.mark.parametrize("function", [Prf.AES128_XCBC, Prf.AES128_CMAC], ids=lambda function: function.name)
+def test_aes_prfs_key_their_skeyseed_with_half_of_each_short_nonce(function: Prf) -> None:
+    suite = IkeSuite(Encr.AES_CBC, 128, Integ.AES_XCBC_96, function, KeMethod.CURVE25519)
+    ni, nr = bytes(range(16)), bytes(range(16, 48))
+    keys = ike_keys(suite, b"shared", ni, nr, b"I" * 8, b"R" * 8)
+    skeyseed = prf(function, ni[:8] + nr[:8], b"shared")
+    assert b"".join(astuple(keys)) == prf_plus(function, skeyseed, ni + nr + b"I" * 8 + b"R" * 8, 7 * 16)
+
+
+def test_additional_key_exchanges_come_after_the_nonces() -> None:
+    """RFC 9370 section 2.2.4."""
+    rest = b"i" * 16, b"r" * 16, b"I" * 8, b"R" * 8
+    keys = rekeyed_ike_keys(GCM, Prf.HMAC_SHA2_256, b"d" * 32, b"SK(0)", *rest, additional=b"SK(1)SK(2)")
+    skeyseed = prf(Prf.HMAC_SHA2_256, b"d" * 32, b"SK(0)" + b"i" * 16 + b"r" * 16 + b"SK(1)SK(2)")
+    assert keys.sk_d == prf_plus(Prf.HMAC_SHA2_256, skeyseed, b"".join(rest), 32)
+
+    suite = EspSuite(Encr.AES_GCM_16, 256, Integ.NONE)
+    child, _ = child_keys(Prf.HMAC_SHA2_256, b"d" * 32, suite, b"SK(0)", b"i" * 16, b"r" * 16, b"SK(1)")
+    seed = b"SK(0)" + b"i" * 16 + b"r" * 16 + b"SK(1)"
+    assert child.encryption == prf_plus(Prf.HMAC_SHA2_256, b"d" * 32, seed, 36)
+
+
+def test_an_intermediate_exchange_starts_from_the_sk_d_before() -> None:
+    """RFC 9370 section 2.2.2."""
+    rest = b"i" * 16, b"r" * 16, b"I" * 8, b"R" * 8
+    keys = intermediate_ike_keys(GCM, b"d" * 32, b"SK(1)", *rest)
+    skeyseed = prf(Prf.HMAC_SHA2_256, b"d" * 32, b"SK(1)" + b"i" * 16 + b"r" * 16)
+    assert keys.sk_d == prf_plus(Prf.HMAC_SHA2_256, skeyseed, b"".join(rest), 32)
+
+
+def test_a_ppk_changes_what_authenticates_and_derives_only() -> None:
+    """RFC 8784 section 3."""
+    keys = ike_keys(GCM, b"shared", b"i" * 16, b"r" * 16, b"I" * 8, b"R" * 8)
+    mixed = mix_ppk(Prf.HMAC_SHA2_256, b"ppk", keys)
+    for name in ("sk_d", "sk_pi", "sk_pr"):
+        assert getattr(mixed, name) == prf_plus(Prf.HMAC_SHA2_256, b"ppk", getattr(keys, name), 32)
+    assert (mixed.sk_ei, mixed.sk_er, mixed.sk_ai, mixed.sk_ar) == (keys.sk_ei, keys.sk_er, keys.sk_ai, keys.sk_ar)
+
+
 def test_child_keys_of_an_aead_end_with_its_salt() -> None:
     suite = EspSuite(Encr.CHACHA20_POLY1305, 256, Integ.NONE)
     initiator, responder = child_keys(Prf.HMAC_SHA2_256, b"d" * 32, suite, b"", b"i" * 16, b"r" * 16)
@@ -80,6 +127,12 @@ def test_psk_auth_is_what_section_2_15_says() -> None:
     auth = psk_auth(Prf.HMAC_SHA2_256, b"secret", b"message", b"nonce", b"sk_p", b"id")
     padded = sha256(b"secret", b"Key Pad for IKEv2")
     assert auth == sha256(padded, b"messagenonce" + sha256(b"sk_p", b"id"))
+
+
+def test_intermediate_exchanges_are_signed_last() -> None:
+    """RFC 9242 section 3.3.1."""
+    signed = signed_octets(Prf.HMAC_SHA2_256, b"message", b"nonce", b"sk_p", b"id", b"IntAuth")
+    assert signed == b"messagenonce" + prf(Prf.HMAC_SHA2_256, b"sk_p", b"id") + b"IntAuth"
 
 
 def test_keys_are_not_printed() -> None:

@@ -1,14 +1,18 @@
-"""HMAC vectors of RFC 2202 and RFC 4231; prf+ itself is checked against NIST's vectors in test_keys.py."""
+"""Published vectors of HMAC and AES; prf+ itself is checked against NIST's vectors in test_keys.py."""
 
 import json
 from pathlib import Path
 
 import pytest
 
+from ikeclone.crypto.algorithms import MacFunction
+from ikeclone.crypto.mac import mac
 from ikeclone.crypto.prf import prf, prf_plus, prf_size
 from ikeclone.numbers import Prf
 
-VECTORS = json.loads((Path(__file__).parents[2] / "vectors/hmac.json").read_text())["vectors"]
+FOLDER = Path(__file__).parents[2] / "vectors"
+VECTORS = json.loads((FOLDER / "hmac.json").read_text())["vectors"]
+AES = json.loads((FOLDER / "aes_mac.json").read_text())["vectors"]
 PRFS = (Prf.HMAC_SHA1, Prf.HMAC_SHA2_256, Prf.HMAC_SHA2_384, Prf.HMAC_SHA2_512)
 
 
@@ -20,6 +24,21 @@ def test_prf_vectors(function: Prf) -> None:
         output = prf(function, bytes.fromhex(vector["key"]), bytes.fromhex(vector["data"]))
         assert output.hex() == vector[function.name], vector["case"]
         assert len(output) == prf_size(function)
+
+
+@pytest.mark.parametrize("vector", AES, ids=lambda vector: vector["case"])
+def test_aes_prf_vectors(vector: dict[str, str]) -> None:
+    function = Prf[vector["function"]]
+    output = prf(function, bytes.fromhex(vector["key"]), bytes.fromhex(vector["data"]))
+    assert output.hex() == vector["output"]
+    assert len(output) == prf_size(function)
+
+
+@pytest.mark.parametrize("function", [MacFunction.AES_XCBC, MacFunction.AES_CMAC], ids=lambda function: function.name)
+def test_aes_integrity_takes_keys_of_128_bits_only(function: MacFunction) -> None:
+    for size in (0, 15, 17, 24, 32):
+        with pytest.raises(ValueError, match=f"{size} octets"):
+            mac(function, bytes(size), b"data")
 
 
 def test_prf_plus_feeds_each_block_into_the_next() -> None:

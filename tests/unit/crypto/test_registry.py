@@ -4,10 +4,11 @@ import pytest
 
 from ikeclone.crypto.algorithms import CIPHERS, INTEGRITIES, PRFS
 from ikeclone.crypto.kex import supported
-from ikeclone.crypto.registry import DEFAULT_ESP, DEFAULT_IKE, describe, parse_esp, parse_ike
+from ikeclone.crypto.registry import DEFAULT_ESP, DEFAULT_IKE, ESP_WORDS, IKE_WORDS, describe, parse_esp, parse_ike
 from ikeclone.numbers import Encr, Esn, Integ, KeMethod, Prf, ProtocolId, TransformType
 from ikeclone.wire.payloads import Proposal, Transform
 
+KNOWN = {transform for words in (IKE_WORDS, ESP_WORDS) for meaning in words.values() for transform in meaning}
 DEFAULT_PRFS = "HMAC_SHA2_512+HMAC_SHA2_384+HMAC_SHA2_256"
 DEFAULT_KES = "CURVE25519+ECP_256+ECP_384+ECP_521+MODP_4096+MODP_3072+MODP_2048"
 
@@ -28,6 +29,13 @@ DEFAULT_KES = "CURVE25519+ECP_256+ECP_384+ECP_521+MODP_4096+MODP_3072+MODP_2048"
         ("aes256-sha256-prfsha384-ecp256", "AES_CBC_256-HMAC_SHA2_384-HMAC_SHA2_256_128-ECP_256"),
         ("hmac_sha2_512-dh20+dh21-aes_ctr", "AES_CTR_256+AES_CTR_128-HMAC_SHA2_512-HMAC_SHA2_512_256-ECP_384+ECP_521"),
         ("aes_gcm_c_256-null", f"AES_GCM_16_256-{DEFAULT_PRFS}-{DEFAULT_KES}"),
+        ("aes_ccm_c_256-sha2_512-dh28", "AES_CCM_16_256-HMAC_SHA2_512-BRAINPOOL_P256"),
+        ("aes128ccm8-prfaesxcbc-ecp384bp", "AES_CCM_8_128-AES128_XCBC-BRAINPOOL_P384"),
+        ("aes_ccm_12_192-aes_cmac-ecp512bp", "AES_CCM_12_192-AES128_CMAC-BRAINPOOL_P512"),
+        ("aes128-aes_xcbc-mlkem768", "AES_CBC_128-AES128_XCBC-AES_XCBC_96-ML_KEM_768"),
+        ("aes256gcm16-prfsha1-x25519-ke1_mlkem768-ke2_none", "AES_GCM_16_256-HMAC_SHA1-CURVE25519-KE1_ML_KEM_768"),
+        ("aes_gcm256-sha2_512;dh31;addke1=ml_kem_768+ml_kem_1024;addke7=dh21",
+         "AES_GCM_16_256-HMAC_SHA2_512-CURVE25519-KE1_ML_KEM_768+KE1_ML_KEM_1024-KE7_ECP_521"),
         ("aes128+aes256+aes128-sha1;dh14", "AES_CBC_128+AES_CBC_256-HMAC_SHA1-HMAC_SHA1_96-MODP_2048"),
     ],
 )  # fmt: skip
@@ -49,6 +57,8 @@ def test_ike_words(text: str, expected: str) -> None:
         ("null-sha2_256", "NULL-HMAC_SHA2_256_128"),
         ("aes128gcm16-x25519-esn", "AES_GCM_16_128-CURVE25519-ESN"),
         ("aes_gcm256;sn=yes", "AES_GCM_16_256-ESN"),
+        ("aes128-aes_xcbc", "AES_CBC_128-AES_XCBC_96"),
+        ("aes128-aes_cmac_96;dh31;addke1=ml_kem_768", "AES_CBC_128-AES_CMAC_96-CURVE25519-KE1_ML_KEM_768"),
     ],
 )
 def test_esp_words(text: str, expected: str) -> None:
@@ -81,6 +91,9 @@ def test_proposals_are_numbered_in_order() -> None:
         ("aes256+aes_gcm256", "put a comma between them"),
         ("aes256-none", "no integrity in 'aes256-none'"),
         ("null-sha1", "unknown algorithm 'null'"),
+        ("aes256;addke1=ml_kem_512", "unknown algorithm 'addke1=ml_kem_512'"),
+        ("aes256;addke8=ml_kem_768", "unknown algorithm 'addke8=ml_kem_768'"),
+        ("aes256-ke1_", "unknown algorithm 'ke1_'"),
         ("3des-sha1-modp1024", "unknown algorithm '3des'"),
     ],
 )
@@ -104,16 +117,35 @@ def test_defaults_prefer_aeads_and_elliptic_curves() -> None:
 
 
 def test_whatever_can_be_written_is_implemented() -> None:
-    for transform in (transform for proposal in DEFAULT_IKE for transform in proposal.transforms):
+    for transform in KNOWN:
         match transform.type:
             case TransformType.ENCR:
                 assert Encr(transform.id) in CIPHERS
             case TransformType.PRF:
                 assert Prf(transform.id) in PRFS
             case TransformType.INTEG:
-                assert Integ(transform.id) in INTEGRITIES
+                assert transform.id == Integ.NONE or Integ(transform.id) in INTEGRITIES
             case TransformType.KE:
                 assert supported(KeMethod(transform.id))
+
+
+def test_what_rfc_8247_forbids_cannot_be_written() -> None:
+    forbidden = {
+        (TransformType.ENCR, Encr.DES),
+        (TransformType.ENCR, Encr.DES_IV64),
+        (TransformType.PRF, Prf.HMAC_MD5),
+        (TransformType.INTEG, Integ.HMAC_MD5_96),
+        (TransformType.INTEG, Integ.DES_MAC),
+        (TransformType.INTEG, Integ.KPDK_MD5),
+        (TransformType.KE, KeMethod.MODP_768),
+        (TransformType.KE, KeMethod.MODP_1024_160),
+    }
+    assert not {(transform.type, transform.id) for transform in KNOWN} & forbidden
+
+
+def test_defaults_offer_no_sha1() -> None:
+    offered = {describe(proposal) for proposal in (*DEFAULT_IKE, *DEFAULT_ESP)}
+    assert not any("SHA1" in proposal for proposal in offered)
 
 
 def test_unknown_transforms_of_a_peer_can_be_described() -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from ikeclone.backend import EspSuite
 from ikeclone.crypto.registry import parse_esp, parse_ike
-from ikeclone.crypto.suite import IkeSuite, esp_suite, ke_of
+from ikeclone.crypto.suite import IkeSuite, additional_kes, esp_suite, ke_of
 from ikeclone.errors import NoProposalChosen
 from ikeclone.numbers import Encr, Integ, KeMethod, Prf, ProtocolId, TransformType
 from ikeclone.wire.payloads import Proposal, Transform
@@ -38,3 +38,9 @@ def test_integrity_none_is_the_same_as_none_at_all() -> None:
     none = Transform(TransformType.INTEG, Integ.NONE)
     with_none, without = Proposal(ProtocolId.ESP, (cipher, none)), Proposal(ProtocolId.ESP, (cipher,))
     assert esp_suite(with_none) == esp_suite(without)
+
+
+def test_additional_key_exchanges_are_in_order_and_none_is_none() -> None:
+    (none,), (some,) = parse_ike("aes_gcm256-x25519"), parse_ike("aes_gcm256-x25519-ke3_ecp521-ke2_none-ke1_mlkem768")
+    assert additional_kes(none) == ()
+    assert additional_kes(some) == (KeMethod.ML_KEM_768, KeMethod.ECP_521)
