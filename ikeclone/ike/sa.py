@@ -209,7 +209,8 @@ class IkeSa:
         """Now that the response is there, do the deletes that overtook it."""
         for child in [c for c in self.children.values() if c.outbound_spi in self.early_deletes]:
             self.tunnel.children.remove(self, child, now, by_peer=True)
-        self.early_deletes.clear()
+        if not self.changing_children:
+            self.early_deletes.clear()
 
     def _open(self, message: Message, datagram: bytes) -> tuple[PayloadType, bytes] | None:
         """The first payload type and the plaintext, None while fragments are missing or when it is not authentic."""

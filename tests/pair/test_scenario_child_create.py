@@ -1,0 +1,71 @@
+"""Opening a Child SA, message by message."""
+
+from __future__ import annotations
+
+from ikeclone.numbers import NotifyType
+from tests.pair.network import Network
+from tests.pair.scenario import (
+    assert_carries,
+    assert_one_tunnel,
+    by_hand,
+    delete,
+    ike_sa,
+    notifies,
+    only_child,
+)
+
+
+def childless(net: Network) -> None:
+    """Delete the only Child SA; the IKE SA stays."""
+    west, east = net.sides
+    delete(west, only_child(west))
+    east.take()
+    west.take()
+    assert [side.children for side in net.sides] == [[], []]
+
+
+def test_duplicate() -> None:
+    """What is up already, or on its way up, is not opened a second time."""
+    net = by_hand()
+    west, east = net.sides
+    west.up()
+    west.packet(0)
+    net.run(0.1)
+    assert not east.inbox
+    childless(net)
+    for _ in range(3):
+        west.up()
+        assert not west.packet(0)
+    east.take()
+    west.take()
+    assert not east.inbox
+    assert_one_tunnel(net)
+
+
+def test_collision_ike_rekey() -> None:
+    """One side opens a Child SA while the other rekeys the IKE SA: both are put off, and both are done in the end."""
+    net = by_hand()
+    west, east = net.sides
+    childless(net)
+    before = ike_sa(west)
+    west.up()
+    east.rekey(ike=True)
+    west.take()
+    east.take()
+    assert notifies(west) == notifies(east) == {NotifyType.TEMPORARY_FAILURE}
+    assert_one_tunnel(net)
+    assert ike_sa(west) is not before
+
+
+def test_both_open_at_once() -> None:
+    """Neither may refuse the other: there are two Child SAs then, and both carry packets."""
+    net = by_hand()
+    west, east = net.sides
+    childless(net)
+    west.up()
+    east.up()
+    net.release()
+    net.run(120)
+    assert [len(side.children) for side in net.sides] == [2, 2]
+    net.assert_consistent()
+    assert_carries(net)
