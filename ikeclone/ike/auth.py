@@ -121,7 +121,7 @@ class Authenticate(Exchange):
         ours, theirs = child_keys(sa.suite.prf, sa.keys.sk_d, agreement.suite, b"", *nonces)
         tunnel.clones.per_resource = agreement.per_resource
         child = tunnel.children.add(sa, Keyed(agreement, ours, theirs, nonces), now, cpu=None, opened_by_us=True)
-        tunnel.children.activate(child)
+        tunnel.children.senders.serve(child)
 
     def failed(self, error: PeerError, now: float) -> None:
         if isinstance(error, _Unproven):
@@ -191,7 +191,7 @@ class AuthResponder:
         theirs, ours = child_keys(sa.suite.prf, sa.keys.sk_d, answer.agreement.suite, b"", *nonces)
         tunnel.clones.per_resource = answer.agreement.per_resource
         keyed = Keyed(answer.agreement, ours, theirs, nonces)
-        tunnel.children.activate(tunnel.children.add(sa, keyed, now, cpu=None, opened_by_us=False))
+        tunnel.children.senders.serve(tunnel.children.add(sa, keyed, now, cpu=None, opened_by_us=False))
         return answer.payloads
 
 

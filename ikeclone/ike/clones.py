@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import count
 
 from ikeclone.ike.child import Child, ChildState
 
 # The golden ratio: multiples of it, modulo 1, spread evenly however many there are.
+FIRST_PORT = 49152
 _SPREAD = 0.6180339887498949
 
 
@@ -17,7 +18,7 @@ class Clones:
 
     `limit` is for how many CPUs we ask for clones. `queued` are the CPUs whose requests wait for room in the peer's
     window, `asked` those whose requests await a response; None is the fallback. `phase` (0 to 1, random) is where
-    the rekey times of this connection begin.
+    the rekey times and ports of this connection's instances begin.
     """
 
     def __init__(self, limit: int | None, phase: float) -> None:
@@ -117,17 +118,24 @@ class Clones:
         used = {clone.instance for clone in self if clone.cpu is not None}
         return next(i for i in range(1, len(used) + 2) if i not in used)
 
-    def rekey_phase(self, instance: int) -> float:
-        """Where between its earliest and its latest time (0 to 1) an instance is rekeyed, each at another."""
+    def spread(self, instance: int) -> float:
+        """A place between 0 and 1 for an instance, as far from the others' as can be."""
         return (self._phase + instance * _SPREAD) % 1.0
+
+    def port(self, instance: int) -> int:
+        """The UDP source port of an instance that shall have one of its own, among the dynamic ones (RFC 6335)."""
+        return FIRST_PORT + int(self.spread(instance) * (65536 - FIRST_PORT))
 
     def outbound(self, cpu: int | None) -> Child | None:
         """The SA that sends for this CPU, bound to it or, with None, unbound."""
         return next((c for c in self if c.cpu == cpu and c.active), None)
 
-    def successor(self, child: Child) -> Child | None:
-        """Who sends for the child's CPU when it goes: the newest one that is left, one that lasts if possible."""
-        others = [c for c in self if c.cpu == child.cpu and c is not child]
+    def successor(self, child: Child, going: Collection[Child] = ()) -> Child | None:
+        """Who sends for the child's CPU when it goes: the newest one that is left, one that lasts if possible.
+
+        Those `going` as well do not.
+        """
+        others = [c for c in self if c.cpu == child.cpu and c is not child and c not in going]
         return max(others, key=lambda c: (_lasting(c), c.serial), default=None)
 
 

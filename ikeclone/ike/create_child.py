@@ -48,7 +48,7 @@ class CreateChild(Exchange):
         else:
             self._clones.opened()
         children = self.sa.tunnel.children
-        children.serve(children.add(self.sa, keyed, now, cpu=self.cpu, opened_by_us=True))
+        children.senders.serve(children.add(self.sa, keyed, now, cpu=self.cpu, opened_by_us=True))
 
     def failed(self, error: PeerError, now: float) -> None:
         assert self._request is not None
@@ -57,10 +57,10 @@ class CreateChild(Exchange):
         if method in self._request.methods and method != self._method:
             self.sa.enqueue(CreateChild(self.sa, self.cpu, method), now)
         elif self.cpu is None:
-            self.sa.tunnel.children.fallback_refused(error, now)
+            self.sa.tunnel.openings.fallback_refused(error, now)
         else:
             lasting = isinstance(error, TsMaxQueue | NoAdditionalSas)
-            self.sa.tunnel.children.clone_refused(error, now, lasting=lasting)
+            self.sa.tunnel.openings.clone_refused(error, now, lasting=lasting)
 
     def dropped(self) -> None:
         self._clones.queued.discard(self.cpu)
@@ -79,9 +79,10 @@ def respond_create(sa: IkeSa, message: Message, now: float) -> Payloads:
         clones.per_resource = keyed.agreement.per_resource or (clones.per_resource and clones.fallback is not None)
     child = tunnel.children.add(sa, keyed, now, cpu=cpu, opened_by_us=False)
     if cpu is None:
-        tunnel.children.serve(child)
+        tunnel.children.senders.serve(child)
     else:
-        tunnel.children.serve_later(sa, child, now)
+        tunnel.children.senders.serve_later(sa, child, now)
+        tunnel.openings.clone_accepted(now)
     return payloads
 
 

@@ -86,7 +86,7 @@ class Endpoint:
         `counters` are the data plane's, by inbound SPI.
         """
         for tunnel in self.tunnels.values():
-            tunnel.children.survey(counters, now)
+            tunnel.openings.survey(counters, now)
 
     def expire(self, event: Expire, now: float) -> None:
         """An SA is used up: rekey it, or when nothing is left of it, replace it."""
@@ -102,10 +102,15 @@ class Endpoint:
             tunnel.children.replace_lost(sa, child, now)
 
     def remapped(self, event: Remapped, now: float) -> None:
-        """ESP came from a new port or address: only what is sent on this SA follows, never IKE."""
+        """ESP came from a new port or address: only what is sent on this SA follows, never IKE.
+
+        A peer with clones may give each of them a source port of its own, on which it does not receive: there a
+        port says nothing, and IKE finds out when a NAT has changed it.
+        """
         for tunnel, sa, child in self._children((event.inbound_spi,)):
-            if sa.abilities.nat.remote:
-                tunnel.children.move(child, event.path)
+            elsewhere = not child.agreement.per_resource or event.path.remote != child.path.remote
+            if sa.abilities.nat.remote and elsewhere:
+                tunnel.children.move(sa, child, event.path)
 
     def install_failed(self, inbound_spi: int, reason: str, now: float) -> None:
         """The data plane refused an SA: delete it, so that the peer does not send on it."""

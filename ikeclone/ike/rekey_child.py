@@ -58,7 +58,7 @@ class RekeyChild(Exchange):
         if rival is not None and rival.child.state is ChildState.INSTALLED:
             # The peer's is redundant, and the peer deletes it.
             rival.child.enter(ChildState.REKEYED)
-        tunnel.children.serve(new)
+        tunnel.children.senders.serve(new)
         if self.old.state is ChildState.REKEYING:
             self.old.enter(ChildState.REKEYED)
             self.sa.enqueue(DeleteChildren(self.sa, (self.old,)), now)
@@ -98,7 +98,7 @@ class RekeyChild(Exchange):
 
     def _leave_to(self, rival: Rival) -> None:
         self.old.enter(ChildState.REKEYED)
-        self.sa.tunnel.children.serve_on_proof(self.sa, rival.child)
+        self.sa.tunnel.children.senders.serve_on_proof(self.sa, rival.child)
 
 
 def respond_rekey_child(sa: IkeSa, message: Message, rekey: Notify, now: float) -> Payloads:
@@ -116,5 +116,5 @@ def respond_rekey_child(sa: IkeSa, message: Message, rekey: Notify, now: float) 
         ours.rival = Rival(new, keyed.nonces)
     else:
         old.enter(ChildState.REKEYED)
-        tunnel.children.serve_on_proof(sa, new)
+        tunnel.children.senders.serve_on_proof(sa, new)
     return payloads

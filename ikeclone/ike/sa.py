@@ -13,7 +13,7 @@ from ikeclone.crypto.cipher import IntegrityError
 from ikeclone.crypto.keys import IkeKeys
 from ikeclone.crypto.suite import IkeSuite
 from ikeclone.errors import AuthenticationFailed, InvalidSyntax, PeerError, TemporaryFailure
-from ikeclone.ike.actions import IkeKeyed, Kind, MoveChild
+from ikeclone.ike.actions import IkeKeyed, Kind
 from ikeclone.ike.child import Child
 from ikeclone.ike.exchange import Exchange, Payloads, refusal
 from ikeclone.ike.fragments import Reassembly
@@ -143,14 +143,14 @@ class IkeSa:
         if arrival is Arrival.REPEATED:
             if self._is_repetition(message, datagram):
                 self.host.send(self.responses.answer(message.header.message_id), self.path)
-                self.tunnel.children.doubted(self, now)
+                self.tunnel.children.senders.doubted(self, now)
             return
         if (opened := self._open(message, datagram)) is None:
             return
         self.heard = now
         self._follow(path)
         self.responses.received(message.header.message_id)
-        self.tunnel.children.proven(self, message.header.message_id)
+        self.tunnel.children.senders.proven(self, message.header.message_id)
         self._respond(message.header, *opened, now)
 
     def _respond(self, header: Header, first: PayloadType, plaintext: bytes, now: float) -> None:
@@ -259,8 +259,7 @@ class IkeSa:
         if path != self.path and self.abilities.nat.remote and path.local == self.path.local:
             self.path = path
             for child in self.children.values():
-                child.path = path
-                self.host.emit(MoveChild(child.inbound_spi, path))
+                self.tunnel.children.move(self, child, path)
 
     # Sending
 

@@ -15,6 +15,7 @@ from ikeclone.ike.clones import Clones
 from ikeclone.ike.established import settle
 from ikeclone.ike.informational import DeleteIke
 from ikeclone.ike.init import Initiation, InitRecord
+from ikeclone.ike.openings import Openings
 from ikeclone.ike.rekey_child import RekeyChild
 from ikeclone.ike.rekey_ike import RekeyIke
 from ikeclone.ike.sa import IkeSa, State
@@ -34,6 +35,7 @@ class Tunnel:
         self.wanted = connection.auto is Auto.START
         self.children = Children(self)
         self.clones: Clones = self.children.clones
+        self.openings = Openings(self)
         self._attempts = 0
 
     @property
@@ -44,7 +46,7 @@ class Tunnel:
     @property
     def forces_encapsulation(self) -> bool:
         """Whether ESP shall be in UDP although there is no NAT."""
-        demanded = self.connection.encapsulation is Choice.YES
+        demanded = self.connection.encapsulation is Choice.YES or self.connection.clones_encap
         return demanded or (self.detects_nat and self.host.resources.wants_encapsulation)
 
     def note(self, kind: Kind, text: str) -> None:
@@ -58,7 +60,7 @@ class Tunnel:
         if self.usable and self.clones.fallback is not None:
             self.note(Kind.CHILD_UP, "the connection is up already")
         elif self.ike is not None and self.ike.state is State.ESTABLISHED:
-            self.children.open_fallback(now)
+            self.openings.open_fallback(now)
         elif not self._connecting:
             self.initiate(now)
 
@@ -107,7 +109,7 @@ class Tunnel:
             if not self._connecting:
                 self.up(now)
         elif cpu is not None:
-            self.children.open(cpu, now)
+            self.openings.open(cpu, now)
 
     @property
     def usable(self) -> bool:
@@ -182,7 +184,7 @@ class Tunnel:
         """The IKE SA was rekeyed."""
         if self.ike is old:
             self.ike = new
-        self.children.carried_over(new)
+        self.children.senders.carried_over(new)
         self.note(Kind.IKE_REKEYED, f"#{new.serial}: IKE SA rekeyed, replaces #{old.serial}")
 
     def closed(self, sa: IkeSa, now: float, reason: str, *, peer_dead: bool) -> None:

@@ -1,0 +1,92 @@
+"""Which of a connection's Child SAs sends: for each CPU one, and the fallback for those that have none."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from ikeclone.ike.actions import ActivateChild, DeactivateChild
+from ikeclone.ike.child import Child, ChildState
+from ikeclone.ike.clones import Clones
+from ikeclone.ike.host import Host
+from ikeclone.ike.sa import IkeSa
+
+
+class Senders:
+    """When a Child SA starts to send and when it stops. A new one that the peer asked for waits for proof of it."""
+
+    def __init__(self, host: Host, clones: Clones) -> None:
+        self._host, self._clones = host, clones
+        # Those that send once the peer is known to have our response, and the newest request when we gave it.
+        self._awaiting: dict[Child, int] = {}
+
+    def activate(self, child: Child) -> None:
+        """Send on this SA; what sent for its CPU before only receives."""
+        self._awaiting.pop(child, None)
+        self._host.timers.cancel(child, "activate")
+        if (former := self._clones.outbound(child.cpu)) is not None:
+            former.active = False
+        child.active = True
+        self._host.emit(ActivateChild(child.inbound_spi))
+
+    def deactivate(self, child: Child, going: Collection[Child] = ()) -> None:
+        """Send on this SA no more, but on another one of its CPU that is not `going` too, else on the fallback."""
+        if not child.active:
+            return
+        if (heir := self._clones.successor(child, going)) is not None:
+            self.activate(heir)
+        else:
+            child.active = False
+            self._host.emit(DeactivateChild(child.inbound_spi))
+
+    def serve(self, child: Child) -> None:
+        """Send on a new SA, unless its CPU has another clone that does: then it only receives (RFC 9611 section 3)."""
+        sender = self._clones.outbound(child.cpu)
+        if sender is None or sender.instance == child.instance:
+            self.activate(child)
+
+    def serve_on_proof(self, sa: IkeSa, child: Child) -> None:
+        """Send on this SA once the peer shows that it has our answer: by a later request or by deleting the old SA."""
+        if child.state is ChildState.INSTALLED and not child.active:
+            self._awaiting[child] = sa.responses.newest
+
+    def serve_later(self, sa: IkeSa, child: Child, now: float) -> None:
+        """Send on a clone of the peer's on proof, or when our answer has had time to arrive.
+
+        Until then the fallback carries its CPU's packets.
+        """
+        self.serve_on_proof(sa, child)
+        self._serve_in_time(child, now)
+
+    def _serve_in_time(self, child: Child, now: float) -> None:
+        delay = self._host.settings.activation_delay
+        self._host.timers.set(child, "activate", now + delay, lambda _: self._stop_waiting(child))
+
+    def _stop_waiting(self, child: Child) -> None:
+        self._host.timers.cancel(child, "activate")
+        self._awaiting.pop(child, None)
+        self.serve(child)
+
+    def proven(self, sa: IkeSa, message_id: int) -> None:
+        """A new request came: by its window the peer has our answers to the older ones (RFC 7296 section 2.3)."""
+        has = message_id - sa.responses.size
+        for child in [c for c, newest in self._awaiting.items() if newest <= has and c.inbound_spi in sa.children]:
+            self._stop_waiting(child)
+
+    def doubted(self, sa: IkeSa, now: float) -> None:
+        """The peer repeats a request, so an answer of ours was lost: wait longer for proof."""
+        for child in self._awaiting:
+            if child.inbound_spi in sa.children and self._host.timers.when(child, "activate") is not None:
+                self._serve_in_time(child, now)
+
+    def carried_over(self, new: IkeSa) -> None:
+        """The IKE SA was rekeyed; in the new one message IDs begin anew."""
+        for child in self._awaiting:
+            if child.inbound_spi in new.children:
+                self._awaiting[child] = -1
+
+    def forget(self, child: Child, heir: Child | None) -> None:
+        """The SA is gone; if it was the one that sent, its heir does now."""
+        self._awaiting.pop(child, None)
+        if child.active and heir is not None:
+            self.activate(heir)
+        child.active = False
