@@ -62,5 +62,5 @@ python = missing=$$($(PYTHON) -c "import $(subst $() ,$(comma),$(1))" 2>/dev/nul
 apt = [ -z "$$missing" ] || if [ "$$(id -u)" = 0 ]; then echo "installing" $$missing; \
     { $(apt-get) install $$missing || { $(apt-get) update && $(apt-get) install $$missing; }; } >/dev/null; \
     else echo "not here, and only root can install it:" $$missing; fi
-apt-get = DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends -o DPkg::Lock::Timeout=300
+apt-get = DEBIAN_FRONTEND=noninteractive DEBCONF_NOWARNINGS=yes apt-get -qq -y --no-install-recommends -o DPkg::Lock::Timeout=300
 comma := ,
