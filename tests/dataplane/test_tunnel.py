@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from ipaddress import ip_address
+from pathlib import Path as FilePath
 
 import pytest
 
@@ -181,6 +182,18 @@ def test_a_dead_worker_is_replaced(tunnel: Tunnel, caplog: pytest.LogCaptureFixt
     tunnel.add(CPUS[-1], CPUS[-1])
     assert ping(tunnel.left, "10.2.0.1", CPUS[-1]) == 5
     assert any(record.levelname == "WARNING" and f"pid {pid}" in record.message for record in caplog.records)
+
+
+def test_workers_are_pinned_and_have_no_privileges(tunnel: Tunnel) -> None:
+    for cpu, part in zip(CPUS, tunnel.left.backend.describe()["workers"].split(", "), strict=True):
+        pid = int(part.rsplit(" ", 1)[1])
+        assert os.sched_getaffinity(pid) == {cpu}
+        status = dict(
+            line.split(":\t") for line in FilePath(f"/proc/{pid}/status").read_text().splitlines() if ":\t" in line
+        )
+        assert status["NoNewPrivs"] == "1"
+        for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
+            assert int(status[name], 16) == 0
 
 
 def test_routes_do_not_swallow_the_peer(namespaces: tuple[Namespace, Namespace]) -> None:
