@@ -113,7 +113,8 @@ class ChildSa:
 class Counters:
     """What a Child SA carried, inner packets and octets; drops are counted by reason.
 
-    The last uses are times of the monotonic clock in seconds, 0 for never.
+    The last uses are times of the monotonic clock in seconds, 0 for never. For a fallback, `out_by_cpu` has the packets
+    that it carried for CPUs without a clone, by CPU, where the data plane can tell.
     """
 
     in_packets: int = 0
@@ -123,6 +124,7 @@ class Counters:
     in_last: float = 0.0
     out_last: float = 0.0
     drops: dict[str, int] = field(default_factory=dict)
+    out_by_cpu: dict[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

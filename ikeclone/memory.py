@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import count
 
@@ -26,19 +27,24 @@ class MemoryBackend:
     name = "memory"
     wants_encapsulation = False
 
-    def __init__(self, cpus: frozenset[int] = frozenset({0}), first_spi: int = 0x1000) -> None:
-        self._cpus = cpus
+    def __init__(
+        self,
+        cpus: frozenset[int] = frozenset({0}),
+        first_spi: int = 0x1000,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.online, self._clock = cpus, clock
         self._spis = count(first_spi)
         self.reserved: set[int] = set()
         self.policies: dict[str, Policy] = {}
         self.installed: dict[int, ChildSa] = {}
         self.outbound: dict[tuple[str, int | None], int] = {}
         self.events: deque[Event] = deque()
-        self._counters: dict[int, Counters] = {}
+        self.counted: dict[int, Counters] = {}
         self._wake = asyncio.Event()
 
     def cpus(self) -> frozenset[int]:
-        return self._cpus
+        return self.online
 
     def allocate_spi(self, cpu: int | None) -> int:
         spi = next(self._spis)
@@ -68,7 +74,7 @@ class MemoryBackend:
             raise BackendError(f"SPI {sa.inbound_spi:#x} was not reserved")
         self.reserved.discard(sa.inbound_spi)
         self.installed[sa.inbound_spi] = sa
-        self._counters[sa.inbound_spi] = Counters()
+        self.counted[sa.inbound_spi] = Counters()
 
     async def activate(self, inbound_spi: int) -> None:
         sa = self._sa(inbound_spi)
@@ -79,7 +85,7 @@ class MemoryBackend:
 
     async def remove(self, inbound_spi: int) -> None:
         self.reserved.discard(inbound_spi)
-        self._counters.pop(inbound_spi, None)
+        self.counted.pop(inbound_spi, None)
         self._silence(inbound_spi)
         self.installed.pop(inbound_spi, None)
 
@@ -92,7 +98,7 @@ class MemoryBackend:
         self._sa(inbound_spi)
 
     async def counters(self) -> Mapping[int, Counters]:
-        return self._counters
+        return self.counted
 
     async def event(self) -> Event:
         while not self.events:
@@ -101,7 +107,7 @@ class MemoryBackend:
         return self.events.popleft()
 
     def describe(self) -> Mapping[str, str]:
-        return {"cpus": ", ".join(map(str, sorted(self._cpus))), "packets": "none: nothing is sent"}
+        return {"cpus": ", ".join(map(str, sorted(self.online))), "packets": "none: nothing is sent"}
 
     def transmit(self, connection: str, cpu: int, size: int) -> Packet | None:
         """A packet of the connection's traffic leaves on a CPU; without a clone there, an Acquire is raised."""
@@ -112,9 +118,12 @@ class MemoryBackend:
             clone = self.outbound.get((connection, None))
         if clone is None:
             return None
-        counters = self._counters[clone]
+        counters = self.counted[clone]
         counters.out_packets += 1
         counters.out_bytes += size
+        counters.out_last = self._clock()
+        if self.installed[clone].cpu is None:
+            counters.out_by_cpu[cpu] = counters.out_by_cpu.get(cpu, 0) + 1
         sa = self.installed[clone]
         return Packet(sa.outbound_spi, sa.outbound_keys.encryption, size)
 
@@ -123,9 +132,10 @@ class MemoryBackend:
         sa = self.installed.get(packet.spi)
         if sa is None or sa.inbound_keys.encryption != packet.key:
             return None
-        counters = self._counters[packet.spi]
+        counters = self.counted[packet.spi]
         counters.in_packets += 1
         counters.in_bytes += packet.size
+        counters.in_last = self._clock()
         return sa
 
     def _sa(self, inbound_spi: int) -> ChildSa:

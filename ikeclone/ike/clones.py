@@ -65,8 +65,12 @@ class Clones:
         return self.wants(cpu, now) and cpu in cpus and cpu not in busy and len(busy) < self.limit(cpus)
 
     def wants(self, cpu: int, now: float) -> bool:
-        """Whether a clone for this CPU is still of use when its request can be sent."""
-        return self.per_resource and self.fallback is not None and cpu not in self.served and now >= self.refused_until
+        """Whether a clone for this CPU is still of use when its request can be sent.
+
+        After a refusal one request at a time finds out whether the peer takes clones again.
+        """
+        waits = now < self.refused_until or bool(self._refused_in_a_row and self.asked - {None})
+        return self.per_resource and self.fallback is not None and cpu not in self.served and not waits
 
     def may_accept(self, cpus: frozenset[int]) -> bool:
         """Whether we take one more clone from the peer: twice our CPUs at least (RFC 9611 section 5)."""
@@ -100,9 +104,10 @@ class Clones:
         self.refused_until = now + delay
         return delay
 
-    def opened(self) -> None:
-        """The peer has taken a clone."""
-        self._refused_in_a_row = 0
+    def opened(self, now: float) -> None:
+        """The peer has taken a clone, and not just before it refused others."""
+        if now >= self.refused_until:
+            self._refused_in_a_row = 0
 
     def forgive(self) -> None:
         """The peer may have changed: ask it anew."""

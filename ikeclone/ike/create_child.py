@@ -46,7 +46,7 @@ class CreateChild(Exchange):
         elif self.cpu is None:
             self._clones.per_resource = True
         else:
-            self._clones.opened()
+            self._clones.opened(now)
         children = self.sa.tunnel.children
         children.senders.serve(children.add(self.sa, keyed, now, cpu=self.cpu, opened_by_us=True))
 

@@ -58,7 +58,7 @@ class Senders:
         self._serve_in_time(child, now)
 
     def _serve_in_time(self, child: Child, now: float) -> None:
-        delay = self._host.settings.activation_delay
+        delay = self._host.settings.activation_delay + 2 * (now - child.created)
         self._host.timers.set(child, "activate", now + delay, lambda _: self._stop_waiting(child))
 
     def _stop_waiting(self, child: Child) -> None:
@@ -73,7 +73,7 @@ class Senders:
             self._stop_waiting(child)
 
     def doubted(self, sa: IkeSa, now: float) -> None:
-        """The peer repeats a request, so an answer of ours was lost: wait longer for proof."""
+        """The peer repeats a request, so an answer of ours was lost: wait longer for proof, as its pauses get longer."""
         for child in self._awaiting:
             if child.inbound_spi in sa.children and self._host.timers.when(child, "activate") is not None:
                 self._serve_in_time(child, now)

@@ -61,7 +61,7 @@ class Side:
         self, network: Network, address: IPAddress, conn: Connection, cpus: int, settings: Settings, seed: int
     ) -> None:
         self.network, self.address, self.conn = network, address, conn
-        self.backend = MemoryBackend(frozenset(range(cpus)), first_spi=0x1000 * (seed + 1))
+        self.backend = MemoryBackend(frozenset(range(cpus)), 0x1000 * (seed + 1), lambda: network.now)
         self.settings, self.random = settings, Random(seed)
         self.secrets: tuple[Secret, ...] = (SECRET,)
         self.reports: list[Report] = []
@@ -131,6 +131,11 @@ class Side:
             self.network.carry(self, packet)
         self.network.settle(self)
         return packet is not None
+
+    def survey(self) -> None:
+        """Let the endpoint look at its clones, as the daemon does every few seconds."""
+        self.endpoint.survey(self.backend.counted, self.network.now)
+        self.network.settle(self)
 
     def kinds(self, *kinds: Kind) -> list[Report]:
         """The reports of these kinds so far."""

@@ -59,9 +59,9 @@ def test_a_clone_carries_its_cpus_packets_and_the_fallback_the_others(net: Netwo
         net.west.packet(1)
     net.run(1)
     fallback, clone = net.west.children
-    counters = net.west.backend._counters
+    counters = net.west.backend.counted
     assert (counters[fallback.inbound_spi].out_packets, counters[clone.inbound_spi].out_packets) == (1, 3)
-    assert net.east.backend._counters[clone.outbound_spi].in_bytes == 3 * 84
+    assert net.east.backend.counted[clone.outbound_spi].in_bytes == 3 * 84
 
 
 def test_acquires_for_one_cpu_open_one_clone(net: Network) -> None:
