@@ -214,8 +214,9 @@ class EspBackend:
         await self._ask(inbound_spi, Move(inbound_spi, path))
 
     async def counters(self) -> Mapping[int, Counters]:
-        table = self._running().table
-        return {spi: table.row(installed.row).read() for spi, installed in self._installed.items()}
+        pool = self._running()
+        table, cpus = pool.table, pool.cpus if pool.tun.steers_by_cpu else []
+        return {spi: table.row(installed.row).read(cpus) for spi, installed in self._installed.items()}
 
     async def event(self) -> Event:
         return await self._events.get()

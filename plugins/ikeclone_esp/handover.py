@@ -8,13 +8,30 @@ from __future__ import annotations
 
 import select
 import socket
+import struct
 from collections import deque
-from typing import Final
+from typing import Final, NamedTuple
 
 PLAINTEXT: Final = 0
 CIPHERTEXT: Final = 1
 LARGEST: Final = 1 << 17
+_TAG: Final = struct.Struct("=BHB")
 MOST_HOPS: Final = 2  # workers may disagree for a moment about who has the fallback
+
+
+class Tag(NamedTuple):
+    """What goes before a packet that is passed on: its kind, the worker it comes from, and how often it has been."""
+
+    kind: int
+    origin: int
+    hops: int
+
+    @classmethod
+    def split(cls, data: bytes) -> tuple[Tag, bytes]:
+        return cls(*_TAG.unpack_from(data)), data[_TAG.size :]
+
+    def join(self, packet: bytes) -> bytes:
+        return _TAG.pack(*self) + packet
 
 
 class Handover:
@@ -38,10 +55,10 @@ class Handover:
     def blocked(self) -> bool:
         return any(self._waiting.values())
 
-    def pass_on(self, worker: int, kind: int, hops: int, data: bytes) -> None:
+    def pass_on(self, worker: int, tag: Tag, packet: bytes) -> None:
         """Give a packet to another worker; in order, and later if it is behind."""
         waiting = self._waiting[worker]
-        waiting.append(bytes((kind, hops)) + data)
+        waiting.append(tag.join(packet))
         if len(waiting) == 1:
             self.resume(worker)
             if waiting:

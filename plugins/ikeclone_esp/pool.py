@@ -29,8 +29,8 @@ class Pool:
         self.cpus = cpus
         self._on_event, self._on_lost, self._brief = on_event, on_lost, brief
         self.tun = Tun(cpus)
-        self._counters = counters.create()
-        self.table = counters.Table(self._counters)
+        self._counters = counters.create(len(cpus))
+        self.table = counters.Table(self._counters, len(cpus))
         self._handover = [sockets.handover() for _ in cpus]
         self._sockets: dict[str, list[socket.socket]] = {}
         self._workers: list[WorkerProcess] = []

@@ -12,7 +12,7 @@ from typing import Final
 from ikeclone.backend import Path, Remapped
 from ikeclone_esp.associations import InboundSa, Report
 from ikeclone_esp.counters import Row
-from ikeclone_esp.handover import CIPHERTEXT, Handover
+from ikeclone_esp.handover import CIPHERTEXT, Handover, Tag
 from ikeclone_esp.unseal import Unsealer
 
 _BUFFER: Final = 65536
@@ -103,7 +103,7 @@ class Receiver:
             return
         worker = int.from_bytes(spi, "big") % self._workers
         if worker != self._worker and address is not None:
-            self._handover.pass_on(worker, CIPHERTEXT, 0, bytes(packet))
+            self._handover.pass_on(worker, Tag(CIPHERTEXT, self._worker, 1), bytes(packet))
         elif spi in self._reserved:
             self._waiting.append((time.monotonic() + _PATIENCE, bytes(packet), address))
             if len(self._waiting) > _MOST_WAITING:

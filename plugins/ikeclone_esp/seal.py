@@ -87,7 +87,8 @@ class Sealer:
         self._size = self._used = self._count = 0
         self._open = True
 
-    def send(self, sa: OutboundSa) -> None:
+    def send(self, sa: OutboundSa, origin: int) -> None:
+        """Send the frame on this SA for the CPU of the worker `origin`."""
         rows, last = self._segmenter.split()
         frames = self._frames
         octets = frames.length + (rows - 1) * frames.layout.header
@@ -96,6 +97,8 @@ class Sealer:
             sa.row.dropped("exhausted", rows)
             return
         sa.row.sent(rows, octets)
+        if sa.sa.cpu is None:
+            sa.row.carried_for(origin, rows)
         if not isinstance(sa.cipher, Aead) or (number ^ (number + rows - 1)) >> 32:
             self.flush()
             self._send_one_by_one(sa, number, rows, last)

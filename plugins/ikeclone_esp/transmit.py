@@ -6,7 +6,7 @@ from typing import Final
 
 from ikeclone_esp.counters import Row
 from ikeclone_esp.frames import Frames
-from ikeclone_esp.handover import MOST_HOPS, PLAINTEXT, Handover
+from ikeclone_esp.handover import MOST_HOPS, PLAINTEXT, Handover, Tag
 from ikeclone_esp.routing import Routing, Verdict
 from ikeclone_esp.seal import Sealer
 from ikeclone_esp.tun import GSO_NONE
@@ -15,7 +15,8 @@ _BURST: Final = 32  # single packets read at a time; received ones must not wait
 
 
 class Transmitter:
-    def __init__(self, tun: int, routing: Routing, handover: Handover, row: Row) -> None:
+    def __init__(self, worker: int, tun: int, routing: Routing, handover: Handover, row: Row) -> None:
+        self._own = Tag(PLAINTEXT, worker, 0)
         self._tun, self._routing, self._handover, self._row = tun, routing, handover, row
         self._frames = Frames()
         self._sealer = Sealer(self._frames)
@@ -28,7 +29,7 @@ class Transmitter:
                 verdict = self._next()
                 if verdict is None:
                     continue
-                self._send(verdict, 0)
+                self._send(verdict, self._own)
                 if frames.gso_type != GSO_NONE or self._handover.blocked:
                     break
         except BlockingIOError:
@@ -44,10 +45,10 @@ class Transmitter:
             self._row.dropped("malformed")
             return None
 
-    def on_passed(self, frame: bytes, hops: int) -> None:
+    def on_passed(self, frame: bytes, tag: Tag) -> None:
         """Send a frame that another worker has no SA for."""
         self._frames.load(frame)
-        self._send(self._routing.fallback_verdict(self._frames.packet()), hops)
+        self._send(self._routing.fallback_verdict(self._frames.packet()), tag)
         self._sealer.flush()
 
     def forget(self, connection: str) -> None:
@@ -59,15 +60,15 @@ class Transmitter:
         """Send what was held for want of an SA."""
         for frame in self._routing.release(connection):
             self._frames.load(frame)
-            self._send(self._routing.verdict(self._frames.packet()), 0)
+            self._send(self._routing.verdict(self._frames.packet()), self._own)
         self._sealer.flush()
 
-    def _send(self, verdict: Verdict, hops: int) -> None:
+    def _send(self, verdict: Verdict, tag: Tag) -> None:
         if verdict.sa is not None:
-            self._sealer.send(verdict.sa)
+            self._sealer.send(verdict.sa, tag.origin)
         elif verdict.connection is None:
             self._row.dropped("no-policy")
-        elif verdict.worker is not None and hops < MOST_HOPS:
-            self._handover.pass_on(verdict.worker, PLAINTEXT, hops + 1, self._frames.octets())
+        elif verdict.worker is not None and tag.hops < MOST_HOPS:
+            self._handover.pass_on(verdict.worker, tag._replace(hops=tag.hops + 1), self._frames.octets())
         elif lost := self._routing.hold(verdict.connection, self._frames.octets()):
             self._row.dropped("held", lost)

@@ -42,7 +42,7 @@ _REFUSALS: Final = {
 class Tun:
     """A TUN device with one queue for each CPU, in their order; it vanishes when its descriptors are closed.
 
-    `steering` says in words how packets find their queue.
+    `steering` says in words how packets find their queue; `steers_by_cpu` whether it is the sending CPU's.
     """
 
     def __init__(self, cpus: list[int], pattern: str = "ikeclone%d") -> None:
@@ -56,6 +56,7 @@ class Tun:
             self.close()
             reason = _REFUSALS.get(error.errno or 0, f"cannot make a TUN device: {error.strerror}")
             raise BackendError(reason) from error
+        self.steers_by_cpu = False
         self.steering = self._steer(cpus)
 
     def _open_queue(self) -> None:
@@ -76,6 +77,7 @@ class Tun:
             fcntl.ioctl(self.queues[0], _TUNSETSTEERINGEBPF, struct.pack("i", program))
         finally:
             os.close(program)
+        self.steers_by_cpu = True
         return "by CPU (eBPF)"
 
     def close(self) -> None:

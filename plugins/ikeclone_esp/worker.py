@@ -17,7 +17,7 @@ from functools import partial
 from ikeclone.backend import BackendError, ChildSa, Event, Path
 from ikeclone_esp import counters, messages, sandbox
 from ikeclone_esp.associations import InboundSa, OutboundSa
-from ikeclone_esp.handover import CIPHERTEXT, LARGEST, Handover
+from ikeclone_esp.handover import CIPHERTEXT, LARGEST, Handover, Tag
 from ikeclone_esp.messages import (
     Activate,
     Deactivate,
@@ -47,12 +47,12 @@ class Worker:
     def __init__(self, channel: socket.socket, setup: Setup, tun: int, table: int, passed: socket.socket) -> None:
         self._channel = channel
         self._poll = select.epoll()
-        self._counters = counters.Table(table)
+        self._counters = counters.Table(table, setup.workers)
         row = self._counters.row(setup.worker)
         self._routing = Routing(setup.cpu, setup.worker, self._report)
         self._handover = Handover(self._poll)
         self._receiver = Receiver(setup.worker, setup.workers, tun, self._handover, row, self._report)
-        self._transmitter = Transmitter(tun, self._routing, self._handover, row)
+        self._transmitter = Transmitter(setup.worker, tun, self._routing, self._handover, row)
         self._sockets: dict[str, socket.socket] = {}
         self._outbound: dict[int, OutboundSa] = {}
         self._tun, self._passed = tun, passed
@@ -93,12 +93,11 @@ class Worker:
         self._channel.send(messages.encode(message))
 
     def _on_passed(self) -> None:
-        data = self._passed.recv(LARGEST)
-        kind, hops, packet = data[0], data[1], data[2:]
-        if kind == CIPHERTEXT:
+        tag, packet = Tag.split(self._passed.recv(LARGEST))
+        if tag.kind == CIPHERTEXT:
             self._receiver.on_passed(packet)
         else:
-            self._transmitter.on_passed(packet, hops)
+            self._transmitter.on_passed(packet, tag)
 
     def _on_message(self) -> None:
         data, fds, _, _ = socket.recv_fds(self._channel, messages.LARGEST, _MOST_DESCRIPTORS)

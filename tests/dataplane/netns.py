@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import json
 import os
 import subprocess
 import threading
+import time
 from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -94,3 +96,14 @@ def connect(left: Namespace, right: Namespace, addresses: list[tuple[str, str]],
             nodad = ["nodad"] if ":" in pair[side] else []
             namespace.run("ip", "address", "add", pair[side], "dev", "eth0", *nodad)
         namespace.run("ip", "link", "set", "eth0", "up")
+    for namespace in (left, right):
+        _wait_until_up(namespace)
+
+
+def _wait_until_up(namespace: Namespace) -> None:
+    """The kernel notices a carrier in its own time, and changes routes then."""
+    deadline = time.monotonic() + 10
+    while json.loads(namespace.run("ip", "-j", "link", "show", "eth0"))[0]["operstate"] != "UP":
+        if time.monotonic() > deadline:
+            raise TimeoutError("the virtual Ethernet has no carrier")
+        time.sleep(0.01)

@@ -52,7 +52,9 @@ def test_fallback_carries_other_cpus_and_asks_for_a_clone(tunnel: Tunnel) -> Non
     fallback = tunnel.add()
     for cpu in CPUS:
         assert ping(tunnel.left, "10.2.0.1", cpu, count=20) == 20
-    assert tunnel.left.counters()[fallback[0]].out_packets == 20 * len(CPUS)
+    counters = tunnel.left.counters()[fallback[0]]
+    assert counters.out_packets == 20 * len(CPUS)
+    assert counters.out_by_cpu == dict.fromkeys(CPUS, 20)
     assert set(tunnel.left.events) == {Acquire("net-net", cpu) for cpu in CPUS}
     assert len(tunnel.left.events) <= 2 * len(CPUS)  # one a second, not one a packet
 

@@ -16,7 +16,7 @@ from ikeclone.backend import Event, Path, Remapped
 from ikeclone_esp import counters, sockets
 from ikeclone_esp.associations import InboundSa
 from ikeclone_esp.ciphers import make_cipher, trailer
-from ikeclone_esp.handover import Handover
+from ikeclone_esp.handover import CIPHERTEXT, Handover, Tag
 from ikeclone_esp.receive import Receiver
 from tests.unit.esp.packets import VNET, child_sa, udp
 
@@ -29,8 +29,8 @@ class Setting:
 
     def __init__(self) -> None:
         self.events: list[Event] = []
-        self.fd = counters.create()
-        self.table = counters.Table(self.fd)
+        self.fd = counters.create(2)
+        self.table = counters.Table(self.fd, 2)
         self.poll = select.epoll()
         handover = Handover(self.poll)
         self.to_other, self.other = sockets.handover()
@@ -130,7 +130,7 @@ def test_a_removed_sa_is_stray(setting: Setting, reserved: bool) -> None:
 def test_packets_of_the_other_worker_are_passed_on(setting: Setting) -> None:
     packet = setting.esp(SPI + 1)
     setting.arrive(packet)
-    assert setting.other.recv(2000)[2:] == packet
+    assert Tag.split(setting.other.recv(2000)) == (Tag(CIPHERTEXT, 0, 1), packet)
     setting.receiver.on_passed(setting.esp(SPI + 3))  # it came from the other one: it does not go back
     with pytest.raises(BlockingIOError):
         setting.other.recv(2000)
@@ -146,7 +146,7 @@ def test_a_merged_read_of_two_workers_packets(setting: Setting) -> None:
     setting.client.setsockopt(socket.SOL_UDP, sockets.UDP_SEGMENT, len(run[0]))
     setting.arrive(b"".join(run))
     assert setting.delivered() == 3
-    assert setting.other.recv(2000)[2:] == run[2]
+    assert Tag.split(setting.other.recv(2000)) == (Tag(CIPHERTEXT, 0, 1), run[2])
 
 
 @pytest.mark.parametrize(

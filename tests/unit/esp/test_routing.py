@@ -21,8 +21,8 @@ PACKET = memoryview(udp(100))
 class Setting:
     def __init__(self) -> None:
         self.events: list[Event] = []
-        self.fd = counters.create()
-        self.table = counters.Table(self.fd)
+        self.fd = counters.create(2)
+        self.table = counters.Table(self.fd, 2)
         self.routing = Routing(cpu=3, worker=1, report=self.events.append)
 
     def route(self, connection: str = "net-net", remote: str = "10.2.0.0/24") -> None:

@@ -48,8 +48,8 @@ class Tunnel:
     """Both halves of an SA, back to back: what goes in as a TUN frame comes out as TUN frames."""
 
     def __init__(self, suite: EspSuite, window: int = 128) -> None:
-        self.fd = counters.create()
-        self.table = counters.Table(self.fd)
+        self.fd = counters.create(2)
+        self.table = counters.Table(self.fd, 2)
         self.events: list[Event] = []
         self.wire = Wire()
         sa = child_sa(suite, window=window)
@@ -70,7 +70,7 @@ class Tunnel:
     def send(self, *frames: bytes) -> None:
         for frame in frames:
             self.frames.load(frame)
-            self.sealer.send(self.outbound)
+            self.sealer.send(self.outbound, 0)
         self.sealer.flush()
 
     def receive(self, run: bytes, size: int) -> bool:
@@ -176,7 +176,7 @@ def test_the_guessed_layout_is_corrected(gcm: Tunnel) -> None:
             gcm.wire.runs.clear()
             os.write(write, tcp.frame())
             gcm.frames.read(read)
-            gcm.sealer.send(gcm.outbound)
+            gcm.sealer.send(gcm.outbound, 0)
             assert opened(gcm) == tcp.segments()
         single = bytes(VNET.size) + udp(1400)
         os.write(write, single)

@@ -11,7 +11,7 @@ import pytest
 
 from ikeclone.backend import BackendError
 from ikeclone_esp import routes, sockets, tun
-from ikeclone_esp.handover import PLAINTEXT, Handover
+from ikeclone_esp.handover import PLAINTEXT, Handover, Tag
 
 
 @pytest.mark.parametrize(("number", "advice"), [
@@ -47,12 +47,12 @@ def test_a_full_handover_loses_nothing() -> None:
         handover.connect(5, write)
         sent = 0
         while not handover.blocked:
-            handover.pass_on(5, PLAINTEXT, 1, b"%05d" % sent + bytes(60000))
+            handover.pass_on(5, Tag(PLAINTEXT, 1, 1), b"%05d" % sent + bytes(60000))
             sent += 1
         assert sent > 64
         received = list[int]()
         while len(received) < sent:
-            received.append(int(read.recv(1 << 17)[2:7]))
+            received.append(int(Tag.split(read.recv(1 << 17))[1][:5]))
             for fd, _ in poll.poll(0):
                 worker = handover.worker_of(fd)
                 assert worker == 5
