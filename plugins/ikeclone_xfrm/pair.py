@@ -1,0 +1,33 @@
+"""A Child SA in the kernel: a state that receives and, from activation on, one that sends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from ikeclone.backend import ChildSa, Path
+from ikeclone_xfrm.half import Half, Key
+from ikeclone_xfrm.numbers import Direction
+from ikeclone_xfrm.states import Kernel, inbound, outbound
+
+
+@dataclass(init=False, slots=True, eq=False)
+class Pair:
+    """Both halves; neither is in the kernel yet when this is made."""
+
+    sa: ChildSa
+    inbound: Half
+    outbound: Half
+
+    def __init__(self, sa: ChildSa, reqid: int, kernel: Kernel) -> None:
+        """Raises BackendError when the kernel cannot have such an SA."""
+        self.sa = sa
+        self.inbound = Half(inbound(sa, reqid, kernel), Direction.IN)
+        self.outbound = Half(outbound(sa, reqid, kernel), Direction.OUT)
+
+    def moved(self, path: Path, kernel: Kernel) -> Pair:
+        """The same SA between other addresses or ports."""
+        return Pair(replace(self.sa, path=path), self.inbound.state.fields["reqid"], kernel)
+
+    def present(self) -> list[Key]:
+        """The keys of the halves that should be in the kernel."""
+        return [half.key for half in (self.inbound, self.outbound) if half.present]

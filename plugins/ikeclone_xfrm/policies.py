@@ -1,0 +1,84 @@
+"""A connection's traffic as the kernel's policies, and what the kernel's policies and states of ours are known by."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from ikeclone.backend import IPAddress, Mode, Policy
+from ikeclone_xfrm.numbers import ANY_ALGORITHM, INFINITE, IPPROTO_ESP, PolicyDirection, PolicyFlag
+from ikeclone_xfrm.selectors import mirrored, selectors
+from ikeclone_xfrm.states import MODES
+from ikeclone_xfrm.structs import family, packed
+
+# States and policies whose reqid begins with RFC 9611's number are ours, also those of a daemon that has crashed.
+REQID_BASE: Final = 9611 << 16
+REQID_MASK: Final = 0xFFFF0000
+_LOWEST_PRIORITY: Final = 0x40000  # the kernel prefers small numbers
+
+Fields = dict[str, Any]
+Message = tuple[Fields, list[tuple[str, Any]]]
+
+
+def is_ours(reqid: int) -> bool:
+    """Whether a reqid is one that this backend gives."""
+    return reqid & REQID_MASK == REQID_BASE
+
+
+def messages(policy: Policy, reqid: int, *, acquire_per_cpu: bool = False) -> list[Message]:
+    """What UPDPOLICY wants to know of each policy that makes up a connection's: out, in and forwarded.
+
+    With `acquire_per_cpu`, a packet on a CPU without a state of its own raises an acquire although there is a
+    fallback. Raises BackendError for selectors that the kernel cannot express.
+    """
+    flags = PolicyFlag.CPU_ACQUIRE if acquire_per_cpu else 0
+    path, found = policy.path, []
+    for selector in selectors(policy.local, policy.remote):
+        template = _template(path.local, path.remote, reqid, policy.mode)
+        found.append(_message(selector, PolicyDirection.OUT, template, flags))
+        template = _template(path.remote, path.local, reqid, policy.mode)
+        incoming = (PolicyDirection.IN, PolicyDirection.FWD)[: 2 if policy.mode is Mode.TUNNEL else 1]
+        found += [_message(mirrored(selector), direction, template) for direction in incoming]
+    return found
+
+
+def outgoing(message: Message) -> bool:
+    """Whether a policy is for what leaves, the only kind that raises acquires."""
+    return bool(message[0]["dir"] == PolicyDirection.OUT)
+
+
+def identity(message: Message) -> Fields:
+    """What names a policy in DELPOLICY."""
+    return {"sel": message[0]["sel"], "dir": message[0]["dir"]}
+
+
+def _message(selector: Fields, direction: PolicyDirection, template: Fields, flags: int = 0) -> Message:
+    fields = {
+        "sel": selector,
+        "lft": dict.fromkeys(
+            ("soft_byte_limit", "hard_byte_limit", "soft_packet_limit", "hard_packet_limit"), INFINITE
+        ),
+        "priority": priority(selector),
+        "dir": direction,
+        "flags": flags,
+    }
+    return fields, [("TMPL", template)]
+
+
+def priority(selector: Fields) -> int:
+    """Narrower selectors come first: by the length of both prefixes, then by protocol, then by ports."""
+    bits: int = selector["prefixlen_s"] + selector["prefixlen_d"]
+    ports = bool(selector["sport_mask"]) + bool(selector["dport_mask"])
+    return _LOWEST_PRIORITY - (bits << 3) - (4 if selector["proto"] else 0) - ports
+
+
+def _template(source: IPAddress, target: IPAddress, reqid: int, mode: Mode) -> Fields:
+    return {
+        "id": {"daddr": packed(target), "proto": IPPROTO_ESP},
+        "saddr": packed(source),
+        "family": family(target),
+        "reqid": reqid,
+        "mode": MODES[mode],
+        "aalgos": ANY_ALGORITHM,
+        "ealgos": ANY_ALGORITHM,
+        "calgos": ANY_ALGORITHM,
+    }

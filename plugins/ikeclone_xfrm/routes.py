@@ -1,0 +1,104 @@
+"""Routes to the networks behind the peers: a packet that the system has no route for never meets a policy."""
+
+from __future__ import annotations
+
+import errno
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pyroute2 import AsyncIPRoute
+from pyroute2.netlink.exceptions import NetlinkError
+
+from ikeclone.backend import BackendError, IPNetwork, Mode, Policy
+from ikeclone_xfrm.structs import family
+
+TABLE: Final = 9611  # our routes' own table, so that they hide nothing and nobody's flushing takes them
+PRIORITY: Final = 9611
+
+
+@dataclass(frozen=True, slots=True)
+class _Route:
+    """Where packets for a network leave; the kernel's IPsec takes them before they do."""
+
+    network: IPNetwork
+    device: int
+    gateway: str | None
+    source: str | None
+
+
+class Routes:
+    """The routes of all connections. Methods raise BackendError when the system refuses."""
+
+    def __init__(self) -> None:
+        self._netlink: Any = AsyncIPRoute()
+        self._routes: dict[str, list[_Route]] = {}
+        self._families: set[int] = set()
+
+    async def start(self) -> None:
+        """Remove what a daemon that crashed has left."""
+        for number in (4, 6):
+            with suppress(NetlinkError):
+                await self._netlink.flush_routes(table=TABLE, family={4: 2, 6: 10}[number])
+
+    async def stop(self) -> None:
+        """Take everything back."""
+        for connection in list(self._routes):
+            await self.remove(connection)
+        for number in self._families:
+            with suppress(NetlinkError):
+                await self._netlink.rule("del", family=number, table=TABLE, priority=PRIORITY)
+        self._netlink.close()
+
+    async def add(self, policy: Policy) -> None:
+        """Route a policy's remote networks the way to the peer, in place of the connection's former ones."""
+        await self.remove(policy.connection)
+        if policy.mode is not Mode.TUNNEL:
+            return
+        device, gateway = await self._way_to_peer(policy)
+        if device is None:
+            return
+        routes = self._routes[policy.connection] = []
+        for network in dict.fromkeys(network for selector in policy.remote for network in selector.networks()):
+            same = network.version == policy.path.remote.version
+            source = (
+                str(policy.source) if policy.source is not None and policy.source.version == network.version else None
+            )
+            route = _Route(network, device, gateway if same else None, source)
+            await self._consult(family(network.network_address))
+            await self._change("replace", route)
+            routes.append(route)
+
+    async def remove(self, connection: str) -> None:
+        """Undo `add`, except for what other connections need as well."""
+        for route in self._routes.pop(connection, ()):
+            if not any(route.network == other.network for others in self._routes.values() for other in others):
+                with suppress(BackendError):
+                    await self._change("del", route)
+
+    async def _way_to_peer(self, policy: Policy) -> tuple[int | None, str | None]:
+        try:
+            for route in await self._netlink.route("get", dst=str(policy.path.remote)):
+                return route.get("oif"), route.get("gateway")
+        except NetlinkError:
+            pass  # no way to the peer at present: its networks have none either
+        return None, None
+
+    async def _consult(self, number: int) -> None:
+        """Have our table looked at before the system's."""
+        if number in self._families:
+            return
+        try:
+            await self._netlink.rule("add", family=number, table=TABLE, priority=PRIORITY)
+        except NetlinkError as error:
+            if error.code != errno.EEXIST:
+                raise BackendError(f"no rule for the routing table {TABLE}: {error.args[-1]}") from error
+        self._families.add(number)
+
+    async def _change(self, command: str, route: _Route) -> None:
+        more = {"gateway": route.gateway, "prefsrc": route.source}
+        arguments = {name: value for name, value in more.items() if value is not None}
+        try:
+            await self._netlink.route(command, dst=str(route.network), oif=route.device, table=TABLE, **arguments)
+        except NetlinkError as error:
+            raise BackendError(f"cannot {command} the route to {route.network}: {error.args[-1]}") from error

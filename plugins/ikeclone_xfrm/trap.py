@@ -1,0 +1,116 @@
+"""A connection's policies in the kernel, and when they raise acquires for single CPUs."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
+from ikeclone.backend import BackendError, Policy
+from ikeclone_xfrm.errors import NotThere
+from ikeclone_xfrm.numbers import Msg
+from ikeclone_xfrm.policies import Message, identity, messages, outgoing
+from ikeclone_xfrm.xfrm import AsyncXfrm
+
+log = logging.getLogger(__name__)
+
+FIRST_PAUSE: Final = 1.0  # seconds
+LONGEST_PAUSE: Final = 60.0
+
+
+class Trap:
+    """Policies that are armed, or not: armed, a packet on a CPU without a state of its own raises an acquire.
+
+    None is dropped for that (see `decline`), but each such packet raises one until the trap is disarmed. So the first
+    disarms it; a change of the connection's states arms it again, or the end of a pause, which gets longer while
+    acquires lead to nothing: a CPU without a clone may have none for long, since the peer refuses or the limit is
+    reached. Arming and disarming makes the kernel forget the routes that sockets keep, with the states in them: so
+    streams change to a new clone.
+    """
+
+    def __init__(self, xfrm: AsyncXfrm, policy: Policy, reqid: int, spawn: Callable[[Trap], None]) -> None:
+        self.policy, self.reqid = policy, reqid
+        self._xfrm, self._spawn = xfrm, spawn
+        self._installed: list[Message] = []
+        self._armed = False
+        self._raised: set[int] = set()
+        self._pause = FIRST_PAUSE
+        self._timer: asyncio.TimerHandle | None = None
+        self._changing = asyncio.Lock()
+
+    async def install(self, policy: Policy) -> None:
+        """Take this policy's traffic, in place of the former's; raises BackendError."""
+        wanted = messages(policy, self.reqid, acquire_per_cpu=self._armed)
+        async with self._changing:
+            before, self.policy = self._installed, policy
+            names = [identity(message) for message in wanted]
+            await self._update(wanted)
+            self._installed = wanted
+            for former in before:
+                if identity(former) not in names:
+                    await self._delete(former)
+
+    async def remove(self) -> None:
+        """Let this traffic go its way without us; raises BackendError."""
+        self._cancel()
+        async with self._changing:
+            while self._installed:
+                await self._delete(self._installed.pop())
+
+    def acquired(self, cpu: int) -> bool:
+        """A packet on this CPU has raised an acquire; whether that is news. `disarm` is due."""
+        news = cpu not in self._raised
+        self._raised.add(cpu)
+        return news
+
+    async def disarm(self) -> None:
+        """Raise no further acquire for a while; raises BackendError."""
+        if not self._armed:
+            return
+        await self._set(armed=False)
+        self._cancel()
+        self._timer = asyncio.get_running_loop().call_later(self._pause, self._spawn, self)
+        self._pause = min(self._pause * 2, LONGEST_PAUSE)
+
+    async def arm(self, *, changed: bool) -> None:
+        """Raise acquires again. `changed`: there are other states now, a reason to try all CPUs anew.
+
+        Raises BackendError.
+        """
+        self._cancel()
+        if changed:
+            self._pause = FIRST_PAUSE
+        self._raised.clear()
+        await self._set(armed=True)
+
+    def _cancel(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    async def _set(self, *, armed: bool) -> None:
+        async with self._changing:
+            if not self._installed:
+                return
+            self._armed = armed
+            wanted = messages(self.policy, self.reqid, acquire_per_cpu=armed)
+            await self._update([message for message in wanted if outgoing(message)])
+            self._installed = wanted
+
+    async def _update(self, wanted: list[Message]) -> None:
+        for fields, attributes in wanted:
+            await self._xfrm.change(Msg.UPDPOLICY, fields, attributes)
+
+    async def _delete(self, message: Message) -> None:
+        with suppress(NotThere):
+            await self._xfrm.change(Msg.DELPOLICY, identity(message))
+
+
+async def rearm(trap: Trap) -> None:
+    """Arm a trap whose pause is over; a kernel that refuses is logged."""
+    try:
+        await trap.arm(changed=False)
+    except BackendError as error:
+        log.warning("%s: clones are not opened on demand: %s", trap.policy.connection, error)
