@@ -93,8 +93,8 @@ def _cpu_for(sa: IkeSa, message: Message) -> int | None:
         if not clones.may_accept_regular(sa.host.settings.regular_limit):
             raise NoAdditionalSas("there are enough Child SAs already")
         return None
-    if not clones.may_accept(cpus):
-        raise TsMaxQueue(f"{len(clones.clones)} clones are enough")
     if not cpus:
         raise TemporaryFailure("no CPU is ready")
+    if not clones.may_accept(cpus):
+        raise TsMaxQueue(f"{len(clones.clones)} clones are enough")
     return clones.least_loaded(cpus)

@@ -73,7 +73,7 @@ class Senders:
             self._stop_waiting(child)
 
     def doubted(self, sa: IkeSa, now: float) -> None:
-        """The peer repeats a request, so an answer of ours was lost: wait longer for proof, as its pauses get longer."""
+        """The peer repeats a request, so an answer of ours was lost: wait longer, as its pauses do."""
         for child in self._awaiting:
             if child.inbound_spi in sa.children and self._host.timers.when(child, "activate") is not None:
                 self._serve_in_time(child, now)

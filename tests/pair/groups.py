@@ -5,6 +5,13 @@ from __future__ import annotations
 from collections import Counter
 
 from ikeclone.connection import Timing
+from ikeclone.ike.create_child import CreateChild
+from ikeclone.ike.exchange import Exchange, Payloads
+from ikeclone.ike.informational import DeleteChildren
+from ikeclone.ike.negotiation import Request
+from ikeclone.ike.sa import IkeSa
+from ikeclone.numbers import ExchangeType
+from ikeclone.wire.message import parse_message
 from tests.pair.network import NAME, Network, Side
 
 # Long enough for any of many exchanges to get through a network that loses three in ten messages.
@@ -59,3 +66,48 @@ def served_by_us(side: Side) -> Counter[int | None]:
 def taken(side: Side) -> int:
     """How many clones a side took from its peer."""
     return sum(not c.opened_by_us and c.cpu is not None for c in side.children)
+
+
+def cpus(side: Side) -> list[int | None]:
+    """The CPUs of a side's Child SAs, the fallback's first."""
+    return sorted((c.cpu for c in side.children), key=lambda cpu: -1 if cpu is None else cpu)
+
+
+def requests(side: Side, exchange: ExchangeType) -> list[int]:
+    """The message IDs of a side's requests of a kind, each once."""
+    headers = [parse_message(sent.data).header for sent in side.sent]
+    return sorted({h.message_id for h in headers if h.exchange is exchange and not h.response})
+
+
+class ForeignChild(CreateChild):
+    """A request of a peer with other habits than ours: whenever it likes, with whatever it likes in the notify."""
+
+    def __init__(self, sa: IkeSa, cpu: int | None, resource: bytes | None) -> None:
+        super().__init__(sa, cpu)
+        self._resource = resource
+
+    def request(self, now: float) -> Payloads:
+        self._clones.queued.discard(self.cpu)
+        self._request = Request(self.sa, self.cpu, self._resource)
+        return self._request.payloads()
+
+
+def ask(side: Side, exchange: Exchange) -> None:
+    """Let a side start an exchange."""
+    exchange.sa.enqueue(exchange, side.network.now)
+    side.network.settle(side)
+
+
+def create(side: Side, cpu: int | None, resource: bytes | None, count: int = 1) -> None:
+    """Let a side make Child SAs, with these data in SA_RESOURCE_INFO or with None without it."""
+    assert side.ike is not None
+    for _ in range(count):
+        ask(side, ForeignChild(side.ike, cpu, resource))
+
+
+def delete(side: Side, *instances: int) -> None:
+    """Delete a side's Child SAs with these instance numbers."""
+    assert side.ike is not None
+    going = [child for child in side.children if child.instance in instances]
+    assert going
+    ask(side, DeleteChildren(side.ike, going))
