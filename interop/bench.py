@@ -57,7 +57,7 @@ def _open_clones(ours: Tunnel) -> bool:
     for cpu in ours.cpus:
         ping(ours.west.namespace, WESTNET, EASTNET, cpus=(cpu,))
     ends = (ours.west, ours.east)
-    wait_until(lambda: all(end.sending(CONNECTION) == list(ours.cpus) for end in ends), 5, "a clone per CPU")
+    wait_until(lambda: all(daemon.settled(CONNECTION) for daemon in ends), 5, "clones that send")
     theirs = {row.inbound_spi: row.cpu for row in ours.east.clones(CONNECTION).rows if row.cpu is not None}
     rows = ours.west.clones(CONNECTION).rows
     return all(theirs[row.outbound_spi] != row.cpu for row in rows if row.cpu is not None)

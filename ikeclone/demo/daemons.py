@@ -91,10 +91,9 @@ class DaemonProcess:
         assert isinstance(report, TrafficReport)
         return {row.name: row for row in report.rows}
 
-    def sending(self, connection: str) -> list[int]:
-        """The CPUs that send on a clone of their own, in order."""
-        rows = self.clones(connection).rows
-        return [row.cpu for row in rows if row.cpu is not None and row.state == "installed"]
+    def settled(self, connection: str) -> bool:
+        """Whether no Child SA is being negotiated, and each of those that are there sends."""
+        return all(row.state in ("installed", "fallback") for row in self.clones(connection).rows)
 
     def last_words(self, lines: int = 20) -> str:
         """The end of its log."""

@@ -42,7 +42,7 @@ def main(*, pcap: Path | None = None, logs: Path | None = None) -> int:
         return int(end.code or 0)
     finally:
         console.print(steps.table())
-    console.print(f"{'every step held' if held else 'failed'}, {steps.seconds:.1f} s")
+    console.print(steps.summary())
     return 0 if held else 1
 
 
