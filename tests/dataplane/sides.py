@@ -143,7 +143,7 @@ async def _allocate(side: Side, cpu: int | None) -> int:
 def ping(side: Side, address: str, cpu: int, count: int = 5, interval: float = 0.02) -> int:
     """Send echo requests from one CPU; returns how many were answered."""
     command = side.namespace.command(
-        *("taskset", "-c", str(cpu), "ping", "-q", "-c", str(count), "-i", str(interval), "-W", "2", address)
+        *("taskset", "-c", str(cpu), "ping", "-q", "-c", str(count), "-i", str(interval), "-W", "1", address)
     )
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     return int(re.search(r"(\d+) received", done.stdout).group(1))  # type: ignore[union-attr]

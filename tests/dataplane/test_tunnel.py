@@ -59,6 +59,16 @@ def test_fallback_carries_other_cpus_and_asks_for_a_clone(tunnel: Tunnel) -> Non
     assert len(tunnel.left.events) <= 2 * len(CPUS)  # one a second, not one a packet
 
 
+def test_a_deactivated_clone_still_receives(tunnel: Tunnel) -> None:
+    fallback, clone = tunnel.add(), tunnel.add(CPUS[0], CPUS[0])
+    tunnel.left.namespace.call(tunnel.left.backend.deactivate(clone[0]))
+    assert ping(tunnel.left, "10.2.0.1", CPUS[0]) == 5
+    assert tunnel.left.counters()[fallback[0]].out_packets == 5
+    tunnel.left.namespace.call(tunnel.left.backend.deactivate(fallback[0]))
+    assert ping(tunnel.right, "10.1.0.1", CPUS[0], count=1) == 0  # it arrives, but the answer waits for an SA
+    assert tunnel.left.counters()[clone[0]].in_packets == tunnel.right.counters()[clone[1]].out_packets >= 1
+
+
 def test_a_packet_waits_for_its_sa(tunnel: Tunnel) -> None:
     command = tunnel.left.namespace.command("ping", "-q", "-c1", "-W10", "10.2.0.1")
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as waiting:
@@ -286,20 +296,24 @@ def transfer(tunnel: Tunnel, address: str, octets: int) -> None:
 def test_nothing_is_left(namespaces: tuple[Namespace, Namespace]) -> None:
     left = Side(namespaces[0], "198.51.100.1", "10.1.0.0/24", "10.1.0.1")
     right = Side(namespaces[1], "198.51.100.2", "10.2.0.0/24", "10.2.0.1")
-    before, fds = state(left.namespace), set(os.listdir("/proc/self/fd"))
+    fds = set(os.listdir("/proc/self/fd"))
     for tunnel in started(left, right):
         tunnel.add()
-        assert state(left.namespace) != before
+        assert traces(left.namespace)
         workers = left.backend.describe()["workers"]
-    assert state(left.namespace) == before
+    assert not traces(left.namespace)
     assert set(os.listdir("/proc/self/fd")) == fds
     for part in workers.split(", "):
         assert not os.path.exists(f"/proc/{part.rsplit(' ', 1)[1]}")
 
 
-def state(namespace: Namespace) -> str:
-    commands = (["ip", "-br", "link"], ["ip", "rule"], ["ip", "-6", "rule"], ["ip", "route", "show", "table", "all"])
-    return "".join(namespace.run(*command) for command in commands)
+def traces(namespace: Namespace) -> list[str]:
+    """What in the system's configuration has the data plane's device or tables in it."""
+    commands = (["ip", "link"], ["ip", "rule"], ["ip", "-6", "rule"], *(
+        ["ip", family, "route", "show", "table", "all"] for family in ("-4", "-6")
+    ))  # fmt: skip
+    lines = [line for command in commands for line in namespace.run(*command).splitlines()]
+    return [line for line in lines if "ikeclone" in line or "961" in line]
 
 
 @pytest.fixture
