@@ -126,10 +126,8 @@ class Children:
             self._tunnel.openings.replace_fallback(now, self._tunnel.next_delay())
 
     def _forsake(self, sa: IkeSa, child: Child, now: float) -> None:
-        if child.state in (ChildState.DELETING, ChildState.REMOVED):
-            return
-        self.senders.deactivate(child)
-        sa.enqueue(DeleteChildren(sa, (child,)), now)
+        if child.state not in (ChildState.DELETING, ChildState.REMOVED):
+            sa.enqueue(DeleteChildren(sa, (child,)), now)
 
     def move(self, sa: IkeSa, child: Child, path: Path) -> None:
         """The peer's ESP comes from elsewhere now."""

@@ -31,7 +31,7 @@ class Liveness(Exchange):
 
 
 class DeleteChildren(Exchange):
-    """Delete Child SAs; we receive on them until the peer has answered."""
+    """Delete Child SAs: we send on them no more, and receive until the peer has answered."""
 
     type = ExchangeType.INFORMATIONAL
     changes_children = True
@@ -44,6 +44,8 @@ class DeleteChildren(Exchange):
         going = [c for c in self._children if c.state not in (ChildState.DELETING, ChildState.REMOVED)]
         for child in going:
             child.enter(ChildState.DELETING)
+        for child in going:
+            self.sa.tunnel.children.senders.deactivate(child)
         spis = tuple(child.inbound_spi.to_bytes(4, "big") for child in going)
         return (Delete(ProtocolId.ESP, spis),) if spis else None
 

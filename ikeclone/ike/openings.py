@@ -72,9 +72,12 @@ class Openings:
 
     def survey(self, counters: Mapping[int, Counters], now: float) -> None:
         """Take down clones that are idle and those of CPUs that are gone; traffic opens them again."""
+        self._tunnel.children.senders.used(counters)
         cpus = self._host.resources.cpus()
         installed = [c for c in self._clones.clones if c.state is ChildState.INSTALLED]
-        self._delete([c for c in installed if c.cpu not in cpus or self._is_idle(c, counters, now)], now)
+        going = [c for c in installed if c.cpu not in cpus or self._is_idle(c, counters, now)]
+        if going and self._tunnel.usable and self._tunnel.ike is not None:
+            self._tunnel.ike.enqueue(DeleteChildren(self._tunnel.ike, going), now)
         if self._eager and cpus - self._cpus:
             self._open_all(now)
         self._cpus = cpus
@@ -84,14 +87,6 @@ class Openings:
         if counted is None or not self._patience:
             return False
         return now - max(counted.in_last, counted.out_last, child.created) >= self._patience
-
-    def _delete(self, children: list[Child], now: float) -> None:
-        """Take clones down in one message; nothing is sent on them any more, what still comes is received."""
-        sa = self._tunnel.ike
-        if sa is not None and self._tunnel.usable and children:
-            for child in children:
-                self._tunnel.children.senders.deactivate(child, children)
-            sa.enqueue(DeleteChildren(sa, children), now)
 
     # The fallback
 

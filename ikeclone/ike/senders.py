@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Mapping
 
+from ikeclone.backend import Counters
 from ikeclone.ike.actions import ActivateChild, DeactivateChild
 from ikeclone.ike.child import Child, ChildState
 from ikeclone.ike.clones import Clones
@@ -28,11 +29,11 @@ class Senders:
         child.active = True
         self._host.emit(ActivateChild(child.inbound_spi))
 
-    def deactivate(self, child: Child, going: Collection[Child] = ()) -> None:
-        """Send on this SA no more, but on another one of its CPU that is not `going` too, else on the fallback."""
+    def deactivate(self, child: Child) -> None:
+        """Send on this SA no more, but on another one of its CPU, else on the fallback."""
         if not child.active:
             return
-        if (heir := self._clones.successor(child, going)) is not None:
+        if (heir := self._clones.successor(child)) is not None:
             self.activate(heir)
         else:
             child.active = False
@@ -70,6 +71,11 @@ class Senders:
         """A new request came: by its window the peer has our answers to the older ones (RFC 7296 section 2.3)."""
         has = message_id - sa.responses.size
         for child in [c for c, newest in self._awaiting.items() if newest <= has and c.inbound_spi in sa.children]:
+            self._stop_waiting(child)
+
+    def used(self, counters: Mapping[int, Counters]) -> None:
+        """What came in on an SA proves that the peer has it."""
+        for child in [c for c in self._awaiting if (n := counters.get(c.inbound_spi)) and n.in_packets]:
             self._stop_waiting(child)
 
     def doubted(self, sa: IkeSa, now: float) -> None:

@@ -32,6 +32,8 @@ def traffic_until_quiet(net: Network, quiet: float = 20.0, interval: float = 0.5
         assert net.now < end, "messages go on and on"
         traffic(net)
         net.run(interval)
+        for side in net.sides:
+            side.survey()
         if len(net.seen) != count or busy(net):
             count, since = len(net.seen), net.now
     return since
