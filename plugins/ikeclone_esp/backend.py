@@ -78,14 +78,14 @@ class EspBackend:
 
     async def stop(self) -> None:
         routes, pool, self._routes, self._pool = self._routes, self._pool, None, None
-        if routes is not None:
-            await routes.stop()
-        if pool is not None:
-            await pool.stop()
-        self._installed.clear()
-        self._reserved.clear()
-        self._policies.clear()
-        self._fallbacks.clear()
+        for state in (self._installed, self._reserved, self._policies, self._fallbacks):
+            state.clear()
+        try:
+            if routes is not None:
+                await routes.stop()
+        finally:
+            if pool is not None:
+                await pool.stop()
 
     def share(self, sock: socket) -> None:
         pool = self._running()
