@@ -188,7 +188,7 @@ class XfrmBackend:
             clones = "a state for each CPU"
         return {
             "clones": clones,
-            "steering": "none: the CPU that receives is chosen by the network card",
+            "steering": "by CPU that sends; the network card chooses the one that receives",
             "missing": "offload to network cards",
         }
 

@@ -88,7 +88,7 @@ class Listener:
         cpu = message.get_attr("XFRMA_SA_PCPU")
         if cpu is None or trap.acquired(cpu):
             self._audience.tell(Acquire(trap.policy.connection, cpu))
-        if cpu is not None:
+        if trap.busy:
             try:
                 await trap.disarm()
             except BackendError as error:

@@ -16,18 +16,19 @@ from ikeclone_xfrm.xfrm import AsyncXfrm
 
 log = logging.getLogger(__name__)
 
-FIRST_PAUSE: Final = 1.0  # seconds
+ENOUGH: Final = 16  # acquires of CPUs that are known to want a clone
+FIRST_PAUSE: Final = 0.1  # seconds
 LONGEST_PAUSE: Final = 60.0
+TELL_AGAIN: Final = 1.0  # seconds
 
 
 class Trap:
     """Policies that are armed, or not: armed, a packet on a CPU without a state of its own raises an acquire.
 
-    None is dropped for that (see `decline`), but each such packet raises one until the trap is disarmed. So the first
-    disarms it; a change of the connection's states arms it again, or the end of a pause, which gets longer while
-    acquires lead to nothing: a CPU without a clone may have none for long, since the peer refuses or the limit is
-    reached. Arming and disarming makes the kernel forget the routes that sockets keep, with the states in them: so
-    streams change to a new clone.
+    No packet is lost by that (see `decline`), but each one raises another acquire until the CPU has a state. So a
+    stream disarms the trap, for a pause: a change of the connection's states ends it, and it gets longer while acquires
+    lead to nothing, since the peer refuses or the limit is reached. Arming and disarming makes the kernel forget the
+    routes that sockets keep, with the states in them: so streams change to a new clone.
     """
 
     def __init__(self, xfrm: AsyncXfrm, policy: Policy, reqid: int, spawn: Callable[[Trap], None]) -> None:
@@ -35,7 +36,8 @@ class Trap:
         self._xfrm, self._spawn = xfrm, spawn
         self._installed: list[Message] = []
         self._armed = False
-        self._raised: set[int] = set()
+        self._told: dict[int, float] = {}
+        self._repeated = 0
         self._pause = FIRST_PAUSE
         self._timer: asyncio.TimerHandle | None = None
         self._changing = asyncio.Lock()
@@ -60,15 +62,21 @@ class Trap:
                 await self._delete(self._installed.pop())
 
     def acquired(self, cpu: int) -> bool:
-        """A packet on this CPU has raised an acquire; whether that is news. `disarm` is due."""
-        news = cpu not in self._raised
-        self._raised.add(cpu)
-        return news
+        """A packet on this CPU has raised an acquire; whether that is news."""
+        now = asyncio.get_running_loop().time()
+        if now - self._told.get(cpu, -TELL_AGAIN) >= TELL_AGAIN:
+            self._told[cpu] = now
+            return True
+        self._repeated += 1
+        return False
+
+    @property
+    def busy(self) -> bool:
+        """Whether acquires come that say nothing new: `disarm` is due."""
+        return self._armed and self._repeated >= ENOUGH
 
     async def disarm(self) -> None:
         """Raise no further acquire for a while; raises BackendError."""
-        if not self._armed:
-            return
         await self._set(armed=False)
         self._cancel()
         self._timer = asyncio.get_running_loop().call_later(self._pause, self._spawn, self)
@@ -82,7 +90,8 @@ class Trap:
         self._cancel()
         if changed:
             self._pause = FIRST_PAUSE
-        self._raised.clear()
+            self._told.clear()
+        self._repeated = 0
         await self._set(armed=True)
 
     def _cancel(self) -> None:
