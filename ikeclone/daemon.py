@@ -33,6 +33,9 @@ log = logging.getLogger("ikeclone")
 # How long `down` of everything may take at the end, in seconds: peers that answer are told, others are not waited for.
 FAREWELL = 2.0
 
+# Seconds between two looks at which clones are used and which CPUs are there.
+SURVEY = 5.0
+
 
 class Daemon:
     """One state machine, one data plane, the sockets of every local address, and the control socket."""
@@ -57,7 +60,7 @@ class Daemon:
         tasks: list[asyncio.Task[None]] = []
         try:
             await self._start()
-            tasks = [asyncio.create_task(self._work()), asyncio.create_task(self._hear_backend())]
+            tasks = [asyncio.create_task(work) for work in (self._work(), self._hear_backend(), self._survey())]
             stopping = asyncio.create_task(self._stopping.wait())
             done, _ = await asyncio.wait([*tasks, stopping], return_when=asyncio.FIRST_COMPLETED)
             for task in done:
@@ -151,6 +154,12 @@ class Daemon:
     async def _hear_backend(self) -> None:
         while True:
             self._heard(await self.backend.event())
+            self.stir()
+
+    async def _survey(self) -> None:
+        while True:
+            await asyncio.sleep(SURVEY)
+            self.endpoint.survey(await self.backend.counters(), self.now())
             self.stir()
 
     def _heard(self, event: Event) -> None:
