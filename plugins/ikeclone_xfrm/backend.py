@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 _ONLINE: Final = FilePath("/sys/devices/system/cpu/online")
 _LOCK: Final = "\0ikeclone-xfrm"  # an abstract name: it is free again when its owner ends, and each namespace has it
 _FIRST_SPI: Final = 0x10000
+_OVERLAP: Final = 2.0  # seconds
 _WATCH: Final = 30.0  # seconds: less than a state takes for the last quarter of its sequence numbers
 
 
@@ -147,10 +148,14 @@ class XfrmBackend:
     async def remove(self, inbound_spi: int) -> None:
         self._reserved.discard(inbound_spi)
         pair = self._forget(inbound_spi)
-        if pair is not None:
-            for half in (pair.outbound, pair.inbound):
-                await half.drop(self._running())
-            await self._changed(pair.sa.connection)
+        if pair is None:
+            return
+        await pair.outbound.drop(self._running())
+        if any(other.sa.replaces == inbound_spi for other in self._pairs.values()):
+            self._spawn(self._linger(pair))
+        else:
+            await pair.inbound.drop(self._running())
+        await self._changed(pair.sa.connection)
 
     async def move(self, inbound_spi: int, path: Path) -> None:
         pair, xfrm = self._find(inbound_spi), self._running()
@@ -264,6 +269,11 @@ class XfrmBackend:
         trap = self._traps.get(connection)
         if trap is not None and fallback and self._kernel.per_cpu:
             await trap.arm(changed=True)
+
+    async def _linger(self, pair: Pair) -> None:
+        """Packets of an SA that was rekeyed may still be on their way, behind the messages that ended it."""
+        await asyncio.sleep(_OVERLAP)
+        await pair.inbound.drop(self._running())
 
     def _rearm(self, trap: Trap) -> None:
         self._spawn(rearm(trap))

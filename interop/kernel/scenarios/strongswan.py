@@ -7,7 +7,7 @@ from interop.steps import PING
 
 
 def run(lab: KernelLab) -> None:
-    peer = lab.strongswan(EAST, per_cpu_sas="yes", start_action="none")
+    peer = lab.strongswan(EAST, per_cpu_sas="yes", start_action="trap")
     west = lab.ikeclone(settings={"clones": "yes"})
     up(west)
     _clones(lab, west)
