@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 from itertools import product
 
+from ikeclone.crypto.der import INTEGER, OID, SEQUENCE, tlv
 from ikeclone.numbers import HashAlgorithm
 
 
@@ -34,7 +35,6 @@ class Scheme:
         return self.kind.value if self.hash == HashAlgorithm.IDENTITY else f"{self.kind.value} with {self.hash.name}"
 
 
-_SEQUENCE, _OID, _INTEGER = 0x30, 0x06, 0x02
 _NULL = b"\x05\x00"
 _PSS, _MGF1 = "2a864886f70d01010a", "2a864886f70d010108"
 _TRAILER = b"\xa3\x03\x02\x01\x01"  # the default, which DER leaves out and RFC 7427's own example does not
@@ -58,27 +58,21 @@ _ECDSA = {
 _EDDSA = {Kind.ED25519: "2b6570", Kind.ED448: "2b6571"}
 
 
-def _tlv(tag: int, *parts: bytes) -> bytes:
-    """DER of fewer than 128 octets."""
-    content = b"".join(parts)
-    return bytes([tag, len(content)]) + content
-
-
 def _identifier(oid: str, *parameters: bytes) -> bytes:
-    return _tlv(_SEQUENCE, _tlv(_OID, bytes.fromhex(oid)), *parameters)
+    return tlv(SEQUENCE, tlv(OID, bytes.fromhex(oid)), *parameters)
 
 
 def _pss(algorithm: HashAlgorithm) -> list[bytes]:
     """RFC 4055 section 3.1. A hash may be named with NULL or without parameters (section 2.1)."""
     oid, size = _SHA2[algorithm]
-    salt = _tlv(0xA2, _tlv(_INTEGER, bytes([size])))
+    salt = tlv(0xA2, tlv(INTEGER, bytes([size])))
     return [
         _identifier(
             _PSS,
-            _tlv(
-                _SEQUENCE,
-                _tlv(0xA0, _identifier(oid, hash_parameters)),
-                _tlv(0xA1, _identifier(_MGF1, _identifier(oid, mask_parameters))),
+            tlv(
+                SEQUENCE,
+                tlv(0xA0, _identifier(oid, hash_parameters)),
+                tlv(0xA1, _identifier(_MGF1, _identifier(oid, mask_parameters))),
                 salt,
                 trailer,
             ),

@@ -1,0 +1,3 @@
+"""Certificates: store, path check, revocation, identity match. Pure functions: what was fetched and the time are
+parameters.
+"""
