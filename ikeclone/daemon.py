@@ -14,8 +14,9 @@ from ikeclone import config
 from ikeclone.apply import apply
 from ikeclone.backend import Acquire, Backend, BackendError, Event, Expire, Lost, Path, Remapped
 from ikeclone.backends import load_backend
-from ikeclone.commands import Commands
+from ikeclone.commands import Commands, Progress
 from ikeclone.connection import Auto, Connection
+from ikeclone.control import models
 from ikeclone.control.server import ControlServer
 from ikeclone.errors import ConfigError, LocalError
 from ikeclone.ike.actions import Action, IkeKeyed, InstallChild, Kind, Report
@@ -52,8 +53,9 @@ class Daemon:
         self.endpoint = Endpoint(self.backend, os.urandom, self.now(), secrets, settings)
         self._net = Net(self._received)
         self._commands = Commands(self)
-        self._control = ControlServer(options.socket, self._commands.handle)
-        self._stirred, self._stopping, self._down = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._control = ControlServer(options.socket, self._command)
+        self._ready, self._stirred = asyncio.Event(), asyncio.Event()
+        self._stopping, self._down = asyncio.Event(), asyncio.Event()
 
     async def run(self) -> None:
         """Work until `stop`; raises LocalError when something that is needed is not to be had."""
@@ -93,7 +95,13 @@ class Daemon:
         for connection in connections:
             log.info("%s: %s", connection.name, describe(connection))
             self.endpoint.add(connection, self.now())
+        self._ready.set()
         log.info("ready: %d connections, data plane %s", len(connections), self.backend.name)
+
+    async def _command(self, command: models.Command, progress: Progress) -> models.Report:
+        """Carry out a command as soon as everything is there that it may need."""
+        await self._ready.wait()
+        return await self._commands.handle(command, progress)
 
     def _connections(self, addresses: frozenset[IPAddress]) -> list[Connection]:
         found = []

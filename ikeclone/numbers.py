@@ -21,6 +21,10 @@ class OpenEnum(IntEnum):
         member._value_ = int(value)
         return member
 
+    def __reduce_ex__(self, proto: object) -> tuple[object, ...]:
+        """Copy and pickle by value: an unknown number is in no table of members to be found in."""
+        return type(self), (int(self),)
+
 
 class ExchangeType(OpenEnum):
     """RFC 7296 section 3.1."""

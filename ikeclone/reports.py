@@ -19,7 +19,7 @@ from ikeclone.ike.auth import local_identity, remote_identity
 from ikeclone.ike.child import Child
 from ikeclone.ike.endpoint import Endpoint
 from ikeclone.ike.narrowing import of_end
-from ikeclone.ike.sa import IkeSa
+from ikeclone.ike.sa import IkeSa, State
 from ikeclone.ike.tunnel import Tunnel
 
 NOTHING = Counters()
@@ -57,8 +57,9 @@ class View:
         return [self._connection_row(tunnel) for tunnel in self._endpoint.tunnels.values()]
 
     def ike_sas(self) -> list[IkeSaRow]:
-        """Every IKE SA, the oldest first."""
-        return [self._ike_row(sa) for sa in sorted(self._endpoint.ike_sas(), key=lambda sa: sa.serial)]
+        """Every IKE SA that is not only kept to repeat its last answer, the oldest first."""
+        living = [sa for sa in self._endpoint.ike_sas() if sa.state is not State.DEAD]
+        return [self._ike_row(sa) for sa in sorted(living, key=lambda sa: sa.serial)]
 
     def _counted(self, child: Child) -> Counters:
         return self._counters.get(child.inbound_spi, NOTHING)

@@ -77,8 +77,7 @@ class DaemonProcess:
         return report
 
     def ike_sas(self) -> list[IkeSaRow]:
-        """The IKE SAs, but for those that are only kept to answer the peer's retransmissions."""
-        return [sa for sa in self.status().ike_sas if sa.state != "dead"]
+        return self.status().ike_sas
 
     def clones(self, connection: str) -> ClonesReport:
         report = self.call(Clones(name=connection))

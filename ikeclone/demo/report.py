@@ -30,10 +30,11 @@ class Result(Enum):
 
 @dataclass(slots=True)
 class Step:
-    """One line of the table; `shown` is filled in while it runs."""
+    """One line of the table; `shown` is filled in while it runs. `output` is printed before it, as it is."""
 
     title: str
     shown: list[str] = field(default_factory=list)
+    output: str = ""
     result: Result = Result.HELD
     seconds: float = 0.0
 

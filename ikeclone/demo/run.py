@@ -54,6 +54,8 @@ def _run(steps: Steps, console: Console, pcap: Path | None, logs: Path | None) -
                 console.print(f"{title} …", style="dim", highlight=False)
                 with steps.step(title) as step:
                     act(pair, step)
+                if step.output:
+                    console.print(step.output, markup=False, highlight=False, soft_wrap=True)
         except FAILURES as error:
             console.print(f"[red]{title}:[/] ", failure(error), markup=False)
             for daemon in (pair.west, pair.east):

@@ -90,7 +90,8 @@ def own_pings(tunnel: Tunnel, step: Step) -> None:
 def trafficstatus(tunnel: Tunnel, step: Step) -> None:
     """The user sees the fallback and each clone with its own octets."""
     output = tunnel.west.command("trafficstatus")
-    step.show(output.strip())
+    step.output = output.rstrip()
+    step.show(f"{len(output.splitlines())} lines, above: the fallback and the clones")
     rows = _by_cpu(tunnel.west)
     for cpu in (None, *tunnel.cpus):
         check(f'"{rows[cpu].name}", type=ESP' in output, f"no line of {rows[cpu].name}")
