@@ -9,6 +9,8 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.ed448 import Ed448PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID
@@ -86,18 +88,16 @@ def _is_responder(certificate: Certificate, issuer: Certificate, now: datetime) 
 
 def _signed_by(response: Response, certificate: Certificate) -> bool:
     algorithm, signature, octets = response.signature_hash_algorithm, response.signature, response.tbs_response_bytes
-    if isinstance(algorithm, hashes.SHA1 | hashes.MD5):
-        return False
     try:
-        match public_key(certificate), algorithm:
-            case rsa.RSAPublicKey() as key, hashes.HashAlgorithm():
-                key.verify(signature, octets, padding.PKCS1v15(), algorithm)
-            case ec.EllipticCurvePublicKey() as key, hashes.HashAlgorithm():
-                key.verify(signature, octets, ec.ECDSA(algorithm))
-            case ((rsa.RSAPublicKey() | ec.EllipticCurvePublicKey()), _):
-                return False
-            case key, _:
-                key.verify(signature, octets)
+        key = public_key(certificate)
+        if isinstance(key, Ed25519PublicKey | Ed448PublicKey):
+            key.verify(signature, octets)
+        elif algorithm is None or isinstance(algorithm, hashes.SHA1 | hashes.MD5):
+            return False
+        elif isinstance(key, rsa.RSAPublicKey):
+            key.verify(signature, octets, padding.PKCS1v15(), algorithm)
+        else:
+            key.verify(signature, octets, ec.ECDSA(algorithm))
     except (InvalidSignature, AuthenticationFailed, *UNREADABLE):
         return False
     return True

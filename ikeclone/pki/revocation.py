@@ -100,10 +100,7 @@ def _listed(
 ) -> Status:
     if not _authentic(revoked, issuer) or not _current(revoked, now):
         return Status.UNKNOWN
-    try:
-        entry = revoked.get_revoked_certificate_by_serial_number(certificate.serial_number)
-    except UNREADABLE:
-        return Status.UNKNOWN
+    entry = revoked.get_revoked_certificate_by_serial_number(certificate.serial_number)
     return Status.GOOD if entry is None else Status.REVOKED
 
 
@@ -112,14 +109,9 @@ def _authentic(revoked: x509.CertificateRevocationList, issuer: Certificate) -> 
     usage = extension(issuer, x509.KeyUsage)
     if revoked.issuer != issuer.subject or (usage and not usage.crl_sign):
         return False
-    if any(each.critical for each in revoked.extensions) or isinstance(
-        revoked.signature_hash_algorithm, hashes.SHA1 | hashes.MD5
-    ):
-        return False
-    try:
-        return revoked.is_signature_valid(public_key(issuer))
-    except UNREADABLE:
-        return False
+    partial = any(each.critical for each in revoked.extensions)
+    weak = isinstance(revoked.signature_hash_algorithm, hashes.SHA1 | hashes.MD5)
+    return not partial and not weak and revoked.is_signature_valid(public_key(issuer))
 
 
 def _current(revoked: x509.CertificateRevocationList, now: datetime) -> bool:

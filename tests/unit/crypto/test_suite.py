@@ -44,3 +44,9 @@ def test_additional_key_exchanges_are_in_order_and_none_is_none() -> None:
     (none,), (some,) = parse_ike("aes_gcm256-x25519"), parse_ike("aes_gcm256-x25519-ke3_ecp521-ke2_none-ke1_mlkem768")
     assert additional_kes(none) == ()
     assert additional_kes(some) == (KeMethod.ML_KEM_768, KeMethod.ECP_521)
+
+
+def test_suites_are_printed() -> None:
+    (cbc,), (gcm,) = parse_ike("aes256-sha2_256-dh19"), parse_ike("aes_gcm256-sha2_512-x25519")
+    assert str(IkeSuite.of(cbc)) == "AES_CBC_256/HMAC_SHA2_256_128/HMAC_SHA2_256/ECP_256"
+    assert str(IkeSuite.of(gcm)) == "AES_GCM_16_256/HMAC_SHA2_512/CURVE25519"

@@ -62,7 +62,7 @@ def test_a_key_that_does_not_sign() -> None:
 def test_a_number_that_is_not_positive() -> None:
     number = b"\2\2" + LEAF.certificate.serial_number.to_bytes(2)
     with pytest.raises(AuthenticationFailed, match="not positive"):
-        load_certificate(DER.replace(number, b"\2\2\xff" + number[-1:]))
+        load_certificate(DER.replace(number, b"\2\2\x80" + number[-1:]))
 
 
 @given(st.integers(0, len(DER) - 1), st.integers(1, 255))

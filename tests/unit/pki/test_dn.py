@@ -159,3 +159,9 @@ def test_object_identifiers(oid: str) -> None:
 def test_what_is_no_object_identifier_is_refused(oid: str) -> None:
     with pytest.raises(ValueError, match=r"identifier|unpack|int"):
         encode_oid(oid)
+
+
+@pytest.mark.parametrize("content", [b"", b"\x55\x84"])
+def test_object_identifiers_that_are_cut_short(content: bytes) -> None:
+    with pytest.raises(ValueError, match="cut short"):
+        decode_oid(content)

@@ -251,6 +251,16 @@ def test_name_constraints_bind_everyone_below() -> None:
     refused(stray.issue("O=Test, CN=east"), "must not certify O=Stray", stray, store=store)
 
 
+def test_name_constraints_spare_an_authority_that_certifies_itself() -> None:
+    """RFC 5280 section 6.1.3: a new key of the same name, within no bounds of its own, but not an end entity."""
+    authority = constrained([x509.DirectoryName(x509_name("O=Test"))])
+    store = Store((authority.certificate,))
+    renewed = authority.authority("CN=Bounded", key=new_key())
+    leaf = renewed.issue("O=Test, CN=east")
+    assert len(validate(store, leaf.certificate, (renewed.certificate,), NOW)) == 3
+    refused(authority.issue("CN=Bounded"), "must not certify CN=Bounded", store=store)
+
+
 def test_name_constraints_of_a_kind_that_is_not_understood_are_kept_by_refusing_the_kind() -> None:
     place = x509.UniformResourceIdentifier("https://example.org")
     authority = constrained([place])

@@ -145,6 +145,30 @@ def test_responses_that_do_not_count(ignored: ocsp.Response) -> None:
     assert answered(ignored) is Status.UNKNOWN
 
 
+@pytest.mark.parametrize("theirs", ["rsa", "p256", "ed25519", "ed448"])
+@pytest.mark.parametrize("ours", ["rsa", "p256", "ed25519"])
+def test_a_signature_of_another_key_does_not_count(ours: str, theirs: str) -> None:
+    issuer, forger = root(key=new_key(ours)), root(key=new_key(theirs))
+    if issuer.key is forger.key:
+        forger = root(key=new_key("p384"))
+    leaf = issuer.issue("CN=east")
+    assert answered(answer(leaf, issuer, signer=forger), holder=leaf, issuer=issuer) is Status.UNKNOWN
+    assert listed(crl(issuer, leaf, key=forger), holder=leaf, issuer=issuer) is Status.UNKNOWN
+
+
+def test_sha1_signatures_do_not_count() -> None:
+    """The algorithm's name is changed: nothing signs with SHA-1 any more, and it is refused before it is looked at."""
+    sha256, sha1 = bytes.fromhex("2a864886f70d01010b"), bytes.fromhex("2a864886f70d010105")
+    issuer = root(key=new_key("rsa"))
+    leaf = issuer.issue("CN=east")
+    response = ocsp.load_response(answer(leaf, issuer).public_bytes(Encoding.DER).replace(sha256, sha1))
+    revoked = load_crl(crl(issuer, leaf).public_bytes(Encoding.DER).replace(sha256, sha1))
+    assert isinstance(response.signature_hash_algorithm, hashes.SHA1)
+    assert isinstance(revoked.signature_hash_algorithm, hashes.SHA1)
+    assert answered(response, holder=leaf, issuer=issuer) is Status.UNKNOWN
+    assert listed(revoked, holder=leaf, issuer=issuer) is Status.UNKNOWN
+
+
 def test_a_changed_response_does_not_count() -> None:
     response = answer(LEAF, ROOT)
     octets = bytearray(response.public_bytes(Encoding.DER))
