@@ -1,0 +1,172 @@
+"""With the kernel of the machine, in a network namespace: what needs policies and acquires, but no ESP."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+
+import pytest
+from pyroute2 import AsyncIPRoute
+
+from ikeclone.backend import Acquire, BackendError
+from ikeclone_xfrm.backend import XfrmBackend, _lock
+from ikeclone_xfrm.decline import Decliner
+from ikeclone_xfrm.errors import NotThere
+from ikeclone_xfrm.listener import Listener
+from ikeclone_xfrm.numbers import Msg
+from ikeclone_xfrm.policies import is_ours
+from ikeclone_xfrm.probe import probe
+from ikeclone_xfrm.sockets import exempt
+from ikeclone_xfrm.states import identity
+from ikeclone_xfrm.sweep import sweep
+from ikeclone_xfrm.trap import Trap
+from ikeclone_xfrm.xfrm import AsyncXfrm
+
+from .conftest import Run
+from .samples import EAST, POLICY, REQID
+from .test_listener import Audience
+
+pytestmark = pytest.mark.root
+
+INNER, BEYOND = "192.0.1.254", "192.0.2.254"
+
+
+async def connected() -> AsyncXfrm:
+    """A requester, and a network in which packets from west's network to east's find a way to leave."""
+    async with AsyncIPRoute() as route:
+        # What is sent over the loopback device meets no policy.
+        await route.link("add", ifname="eth1", kind="veth", peer={"ifname": "eth2"})
+        (cable,) = await route.link_lookup(ifname="eth1")
+        await route.link("set", index=cable, state="up")
+        await route.addr("add", index=cable, address=INNER, prefixlen=24)
+        await route.route("add", dst="192.0.2.0/24", oif=cable)
+    xfrm = AsyncXfrm()
+    await xfrm.bind()
+    return xfrm
+
+
+def send(exempted: bool = False) -> None:
+    """A packet from one network to the other; what becomes of it is another matter."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind((INNER, 0))
+        if exempted:
+            exempt(sock)
+        sock.setblocking(False)
+        sock.sendto(b"?", (BEYOND, 9))
+
+
+def test_the_kernel_takes_policies_and_gives_them_back(in_namespace: Run) -> None:
+    async def check() -> None:
+        xfrm = await connected()
+        trap = Trap(xfrm, POLICY, REQID, lambda _: None)
+        await trap.install(POLICY)
+        await trap.arm(changed=True)
+        found = await xfrm.dump(Msg.GETPOLICY)
+        assert sorted((policy["dir"], policy["flags"]) for policy in found) == [(0, 0), (1, 4), (2, 0)]
+        assert all(is_ours(policy.get_attr("XFRMA_TMPL")["reqid"]) for policy in found)
+        await trap.remove()
+        assert await xfrm.dump(Msg.GETPOLICY) == []
+        xfrm.close()
+
+    in_namespace(check())
+
+
+def test_a_packet_raises_an_acquire_even_while_those_for_single_cpus_are_declined(in_namespace: Run) -> None:
+    async def check() -> None:
+        xfrm, audience, decliner = await connected(), Audience(), Decliner()
+        listener = Listener(audience, xfrm.epid)
+        await listener.start()
+        hearing = asyncio.create_task(listener.run())
+        trap = Trap(xfrm, POLICY, REQID, lambda _: None)
+        await trap.install(POLICY)
+        await trap.arm(changed=True)
+        send()
+        await asyncio.wait_for(audience.news.wait(), 5)
+        assert audience.heard == [Acquire("gw", None)]
+        larval = await xfrm.dump(Msg.GETSA)
+        assert [state["reqid"] for state in larval] == [REQID]
+        hearing.cancel()
+        await asyncio.gather(hearing, return_exceptions=True)
+        for closable in (listener, decliner, xfrm):
+            closable.close()
+
+    in_namespace(check())
+
+
+def test_an_exempted_socket_meets_no_policy(in_namespace: Run) -> None:
+    async def check() -> None:
+        xfrm = await connected()
+        await Trap(xfrm, POLICY, REQID, lambda _: None).install(POLICY)
+        send(exempted=True)
+        assert await xfrm.dump(Msg.GETSA) == []
+        send()
+        assert len(await xfrm.dump(Msg.GETSA)) == 1
+        xfrm.close()
+
+    # Without a listener the kernel asks nobody and makes no larval state: that is what the second part is for.
+    async def listening() -> None:
+        ear = AsyncXfrm()
+        await ear.bind(groups=1)
+        await check()
+        ear.close()
+
+    in_namespace(listening())
+
+
+def test_sweeping_takes_what_is_ours_and_nothing_else(in_namespace: Run) -> None:
+    async def check() -> None:
+        xfrm = await connected()
+        await Trap(xfrm, POLICY, 7, lambda _: None).install(POLICY)
+        foreign = len(await xfrm.dump(Msg.GETPOLICY))
+        other = POLICY.__class__("other", POLICY.remote, POLICY.local, POLICY.path)
+        await Trap(xfrm, other, REQID, lambda _: None).install(other)
+        assert await sweep(xfrm) == 3
+        assert len(await xfrm.dump(Msg.GETPOLICY)) == foreign
+        xfrm.close()
+
+    in_namespace(check())
+
+
+def test_errors_have_a_type_and_the_kernels_words(in_namespace: Run) -> None:
+    async def check() -> None:
+        xfrm = await connected()
+        with pytest.raises(NotThere, match=r"GETSA: .*ESRCH"):
+            await xfrm.fetch(Msg.GETSA, identity(EAST, 0x12345678))
+        xfrm.close()
+
+    in_namespace(check())
+
+
+def test_a_start_either_says_why_it_cannot_be_or_leaves_nothing(in_namespace: Run) -> None:
+    async def check() -> None:
+        backend = XfrmBackend()
+        expected: contextlib.AbstractContextManager[object] = contextlib.nullcontext()
+        if not await _has_esp():
+            expected = pytest.raises(BackendError, match=r"no ESP.*--backend esp")
+        with expected:
+            await backend.start()
+        await backend.stop()
+        xfrm = AsyncXfrm()
+        await xfrm.bind()
+        assert await xfrm.dump(Msg.GETSA) == []
+        xfrm.close()
+
+    in_namespace(check())
+
+
+async def _has_esp() -> bool:
+    try:
+        await probe()
+    except BackendError:
+        return False
+    return True
+
+
+def test_there_is_one_backend_in_a_namespace(in_namespace: Run) -> None:
+    async def check() -> None:
+        with _lock(), pytest.raises(BackendError, match="another ikeclone"):
+            _lock()
+        _lock().close()
+
+    in_namespace(check())
