@@ -109,7 +109,7 @@ def signed_octets(
     """What an AUTH payload signs (RFC 7296 section 2.15).
 
     `message` is the signer's first message as sent, `nonce` the other side's, `sk_p` and `id_body` (the body
-    of its ID payload) the signer's. `intermediate` is IntAuth of RFC 9242 section 3.3.1, empty without that exchange.
+    of its ID payload) the signer's. `intermediate` is IntAuth of RFC 9242 section 3.3.2, empty without that exchange.
     """
     return message + nonce + prf(function, sk_p, id_body) + intermediate
 

@@ -130,7 +130,7 @@ def test_psk_auth_is_what_section_2_15_says() -> None:
 
 
 def test_intermediate_exchanges_are_signed_last() -> None:
-    """RFC 9242 section 3.3.1."""
+    """RFC 9242 section 3.3.2."""
     signed = signed_octets(Prf.HMAC_SHA2_256, b"message", b"nonce", b"sk_p", b"id", b"IntAuth")
     assert signed == b"messagenonce" + prf(Prf.HMAC_SHA2_256, b"sk_p", b"id") + b"IntAuth"
 
