@@ -8,6 +8,7 @@ from ipaddress import ip_address
 
 from ikeclone.backend import Mode
 from ikeclone.numbers import IdType
+from ikeclone.pki.dn import Name, is_name
 from ikeclone.selectors import IPAddress, TrafficSelector
 from ikeclone.wire.payloads import Proposal
 
@@ -45,10 +46,13 @@ class Identity:
 
     @classmethod
     def parse(cls, text: str) -> Identity:
-        """`@name` is a host name, `@@` or `user@host` a mail address, `@#hex` a key id, else an IP address.
+        """`@name` is a host name, `@@` or `user@host` a mail address, `@#hex` a key id, `C=CA, CN=west` a
+        distinguished name, else it is an IP address.
 
         Raises ValueError when it is none of them.
         """
+        if is_name(text):
+            return cls(IdType.DER_ASN1_DN, Name.parse(text).der())
         if text.startswith("@#"):
             return cls(IdType.KEY_ID, bytes.fromhex(text[2:].removeprefix("0x")))
         if text.startswith("@@"):
@@ -72,8 +76,17 @@ class Identity:
                 return self.data.decode(errors="backslashreplace")
             case IdType.IPV4_ADDR | IdType.IPV6_ADDR if len(self.data) in (4, 16):
                 return str(ip_address(self.data))
+            case IdType.DER_ASN1_DN if (name := _name(self.data)) is not None:
+                return name
             case _:
                 return "@#" + self.data.hex()
+
+
+def _name(der: bytes) -> str | None:
+    try:
+        return str(Name.from_der(der))
+    except ValueError:
+        return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,9 @@ log = logging.getLogger(__name__)
 _IKE_CIPHERS = {
     Encr.AES_CBC: "AES-CBC-{bits} [RFC3602]",
     Encr.AES_CTR: "AES-CTR-{bits} [RFC5930]",
+    Encr.AES_CCM_8: "AES-CCM-{bits} with 8 octet ICV [RFC5282]",
+    Encr.AES_CCM_12: "AES-CCM-{bits} with 12 octet ICV [RFC5282]",
+    Encr.AES_CCM_16: "AES-CCM-{bits} with 16 octet ICV [RFC5282]",
     Encr.AES_GCM_8: "AES-GCM-{bits} with 8 octet ICV [RFC5282]",
     Encr.AES_GCM_12: "AES-GCM-{bits} with 12 octet ICV [RFC5282]",
     Encr.AES_GCM_16: "AES-GCM-{bits} with 16 octet ICV [RFC5282]",

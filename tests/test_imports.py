@@ -17,7 +17,15 @@ ALLOWED: dict[str, set[str]] = {
     "ikeclone.backend": {"ikeclone.numbers", "ikeclone.errors", "ikeclone.selectors"},
     "ikeclone.wire": {"ikeclone.numbers", "ikeclone.errors", "ikeclone.selectors"},
     "ikeclone.crypto": {"ikeclone.numbers", "ikeclone.errors", "ikeclone.wire", "ikeclone.backend"},
-    "ikeclone.connection": {"ikeclone.numbers", "ikeclone.selectors", "ikeclone.wire", "ikeclone.backend"},
+    "ikeclone.connection": {
+        "ikeclone.numbers",
+        "ikeclone.selectors",
+        "ikeclone.wire",
+        "ikeclone.backend",
+        "ikeclone.crypto.der",
+        "ikeclone.pki.dn",
+    },
+    "ikeclone.pki": {"ikeclone.numbers", "ikeclone.errors", "ikeclone.crypto", "ikeclone.connection"},
     "ikeclone.ike": {
         "ikeclone.numbers",
         "ikeclone.errors",
@@ -25,6 +33,7 @@ ALLOWED: dict[str, set[str]] = {
         "ikeclone.backend",
         "ikeclone.wire",
         "ikeclone.crypto",
+        "ikeclone.pki",
         "ikeclone.connection",
     },
     "ikeclone.config": {
@@ -40,7 +49,7 @@ ALLOWED: dict[str, set[str]] = {
     "ikeclone.memory": {"ikeclone.backend"},
     "ikeclone_esp": {"ikeclone.backend"},
 }
-SANS_IO = ("ikeclone.wire", "ikeclone.crypto", "ikeclone.ike", "ikeclone.config")
+SANS_IO = ("ikeclone.wire", "ikeclone.crypto", "ikeclone.pki", "ikeclone.ike", "ikeclone.config")
 FORBIDDEN = {"asyncio", "socket", "time", "random", "secrets", "select", "subprocess", "threading"}
 
 

@@ -158,13 +158,12 @@ def respond_init(tunnels: tuple[Tunnel, ...], message: Message, datagram: bytes,
     if theirs.method != suite.ke:
         raise InvalidKePayload(f"{suite.ke.name} is wanted", suite.ke.to_bytes(2, "big"))
     host = tunnel.host
-    pair = kex.generate(suite.ke, host.random)
-    shared = pair.shared(theirs.data)
+    public, shared = kex.encapsulate(suite.ke, theirs.data, host.random)
     spi_i, spi_r = message.header.initiator_spi, host.spi()
     nonces = message.require(Nonce).data, host.random(NONCE_SIZE)
     payloads: Payloads = (
         Sa((chosen,)),
-        KeyExchange(pair.method, pair.public),
+        KeyExchange(suite.ke, public),
         Nonce(nonces[1]),
         *_notifies(tunnel, spi_i, spi_r, path),
     )

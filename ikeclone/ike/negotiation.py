@@ -160,8 +160,8 @@ def _answer_ke(sa: IkeSa, message: Message, method: KeMethod) -> tuple[bytes, Pa
     theirs = message.require(KeyExchange)
     if theirs.method != method:
         raise InvalidKePayload(f"{method.name} is wanted", method.to_bytes(2, "big"))
-    pair = kex.generate(method, sa.host.random)
-    return pair.shared(theirs.data), (KeyExchange(method, pair.public),)
+    public, shared = kex.encapsulate(method, theirs.data, sa.host.random)
+    return shared, (KeyExchange(method, public),)
 
 
 def _mode(connection: Connection, message: Message) -> Mode:
