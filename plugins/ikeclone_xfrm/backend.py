@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from ikeclone.backend import BackendError, ChildSa, Counters, Event, Expire, Lost, Path, Policy
 from ikeclone_xfrm import sockets
-from ikeclone_xfrm.counting import counters_of, used_up
+from ikeclone_xfrm.counting import used_up
 from ikeclone_xfrm.decline import Decliner
 from ikeclone_xfrm.half import Key, key_of
 from ikeclone_xfrm.listener import Listener
@@ -145,6 +145,10 @@ class XfrmBackend:
         self._pairs[inbound_spi] = self._pairs.pop(inbound_spi)
         await self._changed(pair.sa.connection)
 
+    async def deactivate(self, inbound_spi: int) -> None:
+        if inbound_spi in self._pairs:  # one that was lost sends no more either
+            await self._pairs[inbound_spi].outbound.take(self._running())
+
     async def remove(self, inbound_spi: int) -> None:
         self._reserved.discard(inbound_spi)
         pair = self._forget(inbound_spi)
@@ -165,7 +169,7 @@ class XfrmBackend:
         for former, half in ((pair.outbound, moved.outbound), (pair.inbound, moved.inbound)):
             if former.present:
                 await former.take(xfrm)
-                half.kept = former.kept
+                half.last = former.last
                 await half.put(xfrm)
         self._pairs[inbound_spi] = moved
         self._keys[moved.inbound.key] = self._keys[moved.outbound.key] = inbound_spi
@@ -174,14 +178,9 @@ class XfrmBackend:
             await self.route(replace(trap.policy, path=path))
 
     async def counters(self) -> Mapping[int, Counters]:
-        found: dict[int, Counters] = {spi: Counters() for spi in self._pairs}
-        wall, monotonic = time.time(), time.monotonic()
-        for state in await self._running().dump(Msg.GETSA):
-            spi = self._keys.get(key_of(state["id"]))
-            if spi is not None and spi in found:
-                outbound = key_of(state["id"]) == self._pairs[spi].outbound.key
-                counters_of(state, found[spi], outbound=outbound, boot=wall - monotonic)
-        return found
+        states = {key_of(state["id"]): state for state in await self._running().dump(Msg.GETSA)}
+        boot = time.time() - time.monotonic()
+        return {spi: pair.counters(states, boot) for spi, pair in self._pairs.items()}
 
     async def event(self) -> Event:
         return await self._events.get()

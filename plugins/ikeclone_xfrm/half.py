@@ -25,13 +25,14 @@ def key_of(identity: dict[str, Any]) -> Key:
 class Half:
     """A state that is in the kernel, or was and may come back where it left off.
 
-    `kept` has its sequence numbers and counters while it is not there: a sequence number is never used twice.
+    `last` is what the kernel said of it when it was taken out. Its sequence numbers and counters come back with it: a
+    sequence number is never used twice.
     """
 
     state: State
     direction: Direction
     present: bool = False
-    kept: tuple[tuple[str, bytes], ...] = ()
+    last: Any = None
 
     @property
     def key(self) -> Key:
@@ -40,18 +41,17 @@ class Half:
 
     async def put(self, xfrm: AsyncXfrm) -> None:
         """Put it into the kernel; raises XfrmError."""
-        fresh = [pair for pair in self.state.attributes if not (self.kept and pair[0] in _REPLAY)]
-        await xfrm.change(Msg.NEWSA, self.state.fields, [*fresh, *self.kept])
+        former = _progress(self.last) if self.last is not None else []
+        fresh = [pair for pair in self.state.attributes if not (former and pair[0] in _REPLAY)]
+        await xfrm.change(Msg.NEWSA, self.state.fields, [*fresh, *former])
         self.present = True
 
     async def take(self, xfrm: AsyncXfrm) -> None:
         """Take it out, remembering how far it got; raises XfrmError."""
         if not self.present:
             return
-        identity = self._identity()
         try:
-            found = await xfrm.fetch(Msg.GETSA, identity)
-            self.kept = _progress(found)
+            self.last = await xfrm.fetch(Msg.GETSA, self._identity())
         except NotThere:
             self.present = False
             return
@@ -71,7 +71,8 @@ class Half:
         return {**self.state.fields["id"], "family": self.state.fields["family"]}
 
 
-def _progress(found: Any) -> tuple[tuple[str, bytes], ...]:
-    lifetime = ("LTIME_VAL", LifetimeCurrent.pack(found["curlft"]))
+def _progress(found: Any) -> list[tuple[str, bytes]]:
+    """The attributes with which a state goes on where this one ended."""
     replay = ((name, found.get_attr(f"XFRMA_{name}")) for name in _REPLAY)
-    return (lifetime, *((name, bytes(value)) for name, value in replay if value is not None))
+    lifetime = ("LTIME_VAL", LifetimeCurrent.pack(found["curlft"]))
+    return [lifetime, *((name, bytes(value)) for name, value in replay if value is not None)]

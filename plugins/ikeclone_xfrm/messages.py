@@ -137,10 +137,16 @@ class MappingMessage(XfrmMessage):
     )
 
 
-class FlushMessage(XfrmMessage):
+class FlushStatesMessage(XfrmMessage):
     """struct xfrm_usersa_flush: of protocol 0 for all of them."""
 
     fields = (("proto", "B"),)
+
+
+class FlushPoliciesMessage(XfrmMessage):
+    """It has attributes only."""
+
+    fields = ()
 
 
 class XfrmMarshal(Marshal):
@@ -157,6 +163,6 @@ class XfrmMarshal(Marshal):
         Msg.ACQUIRE: AcquireMessage,
         Msg.EXPIRE: ExpireMessage,
         Msg.MAPPING: MappingMessage,
-        Msg.FLUSHSA: FlushMessage,
-        Msg.FLUSHPOLICY: FlushMessage,
+        Msg.FLUSHSA: FlushStatesMessage,
+        Msg.FLUSHPOLICY: FlushPoliciesMessage,
     }

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
-from ikeclone.backend import ChildSa, Path
+from ikeclone.backend import ChildSa, Counters, Path
+from ikeclone_xfrm.counting import counters_of
 from ikeclone_xfrm.half import Half, Key
 from ikeclone_xfrm.numbers import Direction
 from ikeclone_xfrm.states import Kernel, inbound, outbound
@@ -27,6 +30,18 @@ class Pair:
     def moved(self, path: Path, kernel: Kernel) -> Pair:
         """The same SA between other addresses or ports."""
         return Pair(replace(self.sa, path=path), self.inbound.state.fields["reqid"], kernel)
+
+    def counters(self, states: Mapping[Key, Any], boot: float) -> Counters:
+        """What both halves carried, those that are in the kernel (`states`) and those that were.
+
+        `boot` is the wall clock's time when the monotonic clock was 0.
+        """
+        counters = Counters()
+        for half in (self.inbound, self.outbound):
+            state = states.get(half.key) if half.present else half.last
+            if state is not None:
+                counters_of(state, counters, outbound=half.direction is Direction.OUT, boot=boot)
+        return counters
 
     def present(self) -> list[Key]:
         """The keys of the halves that should be in the kernel."""

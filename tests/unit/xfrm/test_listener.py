@@ -123,5 +123,5 @@ async def test_what_others_delete_is_lost_and_what_we_delete_is_not(encode: Enco
 async def test_a_flush_is_a_reason_to_look(encode: Encode) -> None:
     audience = Audience()
     await hear(audience, encode, Msg.FLUSHSA, {"proto": 0}, by=SOMEBODY)
-    await hear(audience, encode, Msg.FLUSHPOLICY, {"proto": 0}, by=SOMEBODY)
+    await hear(audience, encode, Msg.FLUSHPOLICY, {}, by=SOMEBODY)
     assert len(audience.reasons) == 2
