@@ -1,0 +1,337 @@
+"""The kernel backend between two network namespaces, with fixed keys: run by the scenario `backend` in the guest."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from ipaddress import ip_address, ip_network
+from pathlib import Path as FilePath
+from typing import TypeVar
+
+import pytest
+
+from ikeclone.backend import (
+    Acquire,
+    ChildSa,
+    Counters,
+    Encr,
+    EspKeys,
+    EspSuite,
+    Event,
+    Integ,
+    Lost,
+    Mode,
+    Path,
+    Policy,
+    Remapped,
+    TrafficSelector,
+)
+from ikeclone_xfrm import listener
+from ikeclone_xfrm.backend import XfrmBackend
+from tests.dataplane.netns import Namespace, connect
+
+GCM = EspSuite(Encr.AES_GCM_16, 128, Integ.NONE)
+SUITES = (
+    (GCM, 20, 0),
+    (replace(GCM, esn=True), 20, 0),
+    (EspSuite(Encr.AES_CBC, 256, Integ.HMAC_SHA2_256_128), 32, 32),
+    (EspSuite(Encr.CHACHA20_POLY1305, 256, Integ.NONE), 36, 0),
+)
+E = TypeVar("E", Acquire, Lost, Remapped)
+OUTER = ("198.51.100.1", "198.51.100.2")
+OUTER6 = ("2001:db8::1", "2001:db8::2")
+INNER = ("10.1.0.1", "10.2.0.1")
+PORT = 9
+
+
+@dataclass
+class Side:
+    """A namespace with a backend in it."""
+
+    namespace: Namespace
+    backend: XfrmBackend
+    address: str
+    inner: str
+
+    def send(self, target: str, cpu: int, count: int = 1) -> None:
+        """Send datagrams from one CPU."""
+        self.namespace.call(_send(self.inner, target, cpu, count))
+
+    def counters(self, sa: ChildSa) -> Counters:
+        return self.namespace.call(self.backend.counters())[sa.inbound_spi]
+
+    def event(self, kind: type[E]) -> E:
+        """The next event of a kind."""
+        while True:
+            event = self.namespace.call(asyncio.wait_for(self.backend.event(), 5))
+            if isinstance(event, kind):
+                return event
+
+
+class Tunnel:
+    """Both sides, and the Child SAs that they share."""
+
+    def __init__(self, left: Side, right: Side, encapsulate: bool = False, mode: Mode = Mode.TUNNEL) -> None:
+        self.left, self.right, self.encapsulate, self.mode = left, right, encapsulate, mode
+        port = 4500 if encapsulate else 500
+        self.path = Path(ip_address(left.address), ip_address(right.address), port, port)
+        ends = [TrafficSelector.of(ip_network(side.inner)) for side in (left, right)]
+        self.local, self.remote = (ends[0],), (ends[1],)
+        for side, local, remote, path in (
+            (left, self.local, self.remote, self.path),
+            (right, self.remote, self.local, _reversed(self.path)),
+        ):
+            side.namespace.call(side.backend.route(Policy("gw", local, remote, path, mode)))
+
+    def open(
+        self, cpu: int | None = None, suite: EspSuite = GCM, sizes: tuple[int, int] = (20, 0), activate: bool = True
+    ) -> tuple[ChildSa, ChildSa]:
+        """Install a Child SA on both sides; the right one's is bound to the same CPU."""
+        keys = [EspKeys(secrets.token_bytes(sizes[0]), secrets.token_bytes(sizes[1])) for _ in range(2)]
+        spis = [side.backend.allocate_spi(cpu) for side in (self.left, self.right)]
+        left = ChildSa(
+            "gw",
+            cpu,
+            spis[0],
+            spis[1],
+            suite,
+            keys[0],
+            keys[1],
+            self.local,
+            self.remote,
+            self.path,
+            self.encapsulate,
+            self.mode,
+        )
+        right = replace(
+            left,
+            inbound_spi=spis[1],
+            outbound_spi=spis[0],
+            inbound_keys=keys[1],
+            outbound_keys=keys[0],
+            local=self.remote,
+            remote=self.local,
+            path=_reversed(self.path),
+        )
+        for side, sa in ((self.left, left), (self.right, right)):
+            side.namespace.call(side.backend.install(sa))
+        if activate:
+            for side, sa in ((self.left, left), (self.right, right)):
+                side.namespace.call(side.backend.activate(sa.inbound_spi))
+        return left, right
+
+
+@pytest.fixture
+def sides() -> Iterator[tuple[Side, Side]]:
+    namespaces = Namespace(), Namespace()
+    addresses = [(f"{a}/24", f"{b}/24") if "." in a else (f"{a}/64", f"{b}/64") for a, b in (OUTER, OUTER6)]
+    connect(*namespaces, addresses)
+    made = []
+    for number, namespace in enumerate(namespaces):
+        namespace.run("ip", "address", "add", f"{INNER[number]}/32", "dev", "lo")
+        side = Side(namespace, XfrmBackend(), OUTER[number], INNER[number])
+        namespace.call(side.backend.start())
+        made.append(side)
+    yield made[0], made[1]
+    for side in made:
+        side.namespace.call(side.backend.stop())
+        assert side.namespace.run("ip", "xfrm", "state") == side.namespace.run("ip", "xfrm", "policy") == ""
+        side.namespace.close()
+
+
+async def _send(source: str, target: str, cpu: int, count: int) -> None:
+    everywhere = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {cpu})
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in source else socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.bind((source, 0))
+            for _ in range(count):
+                sock.sendto(b"?" * 56, (target, PORT))
+    finally:
+        os.sched_setaffinity(0, everywhere)
+
+
+def _reversed(path: Path) -> Path:
+    return Path(path.remote, path.local, path.remote_port, path.local_port)
+
+
+def _drain(side: Side) -> list[Event]:
+    """The events that are waiting."""
+    waiting = side.backend._events
+    return [waiting.get_nowait() for _ in range(waiting.qsize())]
+
+
+def _listen(side: Side) -> socket.socket:
+    """The daemon's socket for ESP in UDP."""
+
+    async def bound() -> socket.socket:
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        sock.bind((side.address, 4500))
+        side.backend.share(sock)
+        return sock
+
+    return side.namespace.call(bound())
+
+
+@pytest.mark.parametrize(("suite", "encryption", "integrity"), SUITES, ids=lambda value: str(value))
+def test_every_suite_carries_packets(
+    sides: tuple[Side, Side], suite: EspSuite, encryption: int, integrity: int
+) -> None:
+    left, right = sides
+    here, there = Tunnel(left, right).open(suite=suite, sizes=(encryption, integrity))
+    left.send(right.inner, 0, 10)
+    assert (left.counters(here).out_packets, right.counters(there).in_packets) == (10, 10)
+    assert left.counters(here).out_bytes == right.counters(there).in_bytes == 10 * (20 + 8 + 56)
+    assert right.counters(there).in_last > 0
+
+
+def test_ipv4_in_ipv6(sides: tuple[Side, Side]) -> None:
+    left, right = (replace(side, address=address) for side, address in zip(sides, OUTER6, strict=True))
+    _, there = Tunnel(left, right).open()
+    left.send(right.inner, 0, 3)
+    assert right.counters(there).in_packets == 3
+
+
+def test_transport_mode(sides: tuple[Side, Side]) -> None:
+    left, right = (replace(side, inner=side.address) for side in sides)
+    _, there = Tunnel(left, right, mode=Mode.TRANSPORT).open()
+    left.send(right.inner, 0, 3)
+    # The other side answers each with an ICMP error, through the tunnel as well.
+    assert right.counters(there).in_packets == 3
+
+
+def test_each_cpu_sends_on_its_clone_and_the_rest_on_the_fallback(sides: tuple[Side, Side]) -> None:
+    left, right = sides
+    tunnel = Tunnel(left, right)
+    fallback, _ = tunnel.open()
+    clones = {cpu: tunnel.open(cpu)[0] for cpu in (1, 2)}
+    for cpu, count in ((0, 1), (1, 2), (2, 4), (3, 8)):
+        left.send(right.inner, cpu, count)
+    assert left.counters(fallback).out_packets == 9
+    assert [left.counters(clones[cpu]).out_packets for cpu in (1, 2)] == [2, 4]
+    assert {left.event(Acquire), left.event(Acquire)} == {Acquire("gw", 0), Acquire("gw", 3)}
+
+
+def test_streams_on_cpus_without_a_clone_lose_nothing_and_get_one_after_the_other(sides: tuple[Side, Side]) -> None:
+    left, right = sides
+    tunnel = Tunnel(left, right)
+    children = [tunnel.open()]
+    for sent in range(1, 11):
+        for cpu in (1, 2):
+            left.send(right.inner, cpu, 100)
+        if sent in (3, 6):
+            wanted = left.event(Acquire).cpu
+            assert wanted in {1, 2} - {here.cpu for here, _ in children}
+            children.append(tunnel.open(wanted))
+            _drain(left)
+    assert sum(right.counters(there).in_packets for _, there in children) == 2000
+    assert sum(left.counters(here).out_packets for here, _ in children[1:]) == 700 + 400
+    assert left.namespace.run("ip", "xfrm", "state").count("proto esp") == 2 * len(children)  # no larval state
+
+
+def test_a_fallback_that_is_newer_than_a_clone_does_not_take_its_packets(sides: tuple[Side, Side]) -> None:
+    left, right = sides
+    tunnel = Tunnel(left, right)
+    tunnel.open()
+    clone, _ = tunnel.open(1)
+    left.namespace.call(asyncio.sleep(1.1))  # the kernel compares ages in seconds
+    tunnel.open()
+    left.send(right.inner, 1, 5)
+    assert left.counters(clone).out_packets == 5
+
+
+def test_the_newest_of_a_cpu_sends_and_an_older_one_again_once_it_is_told_to(sides: tuple[Side, Side]) -> None:
+    left, right = sides
+    tunnel = Tunnel(left, right)
+    older, theirs = tunnel.open()
+    left.send(right.inner, 0, 3)
+    newer, _ = tunnel.open()
+    left.send(right.inner, 0, 2)
+    left.namespace.call(left.backend.activate(older.inbound_spi))
+    left.send(right.inner, 0, 1)
+    assert (left.counters(older).out_packets, left.counters(newer).out_packets) == (4, 2)
+    assert right.counters(theirs).in_packets == 4
+
+
+@pytest.mark.parametrize("esn", [False, True])
+def test_an_sa_that_sends_again_goes_on_with_its_sequence_numbers(sides: tuple[Side, Side], esn: bool) -> None:
+    left, right = sides
+    here, there = Tunnel(left, right).open(suite=replace(GCM, esn=esn))
+    left.send(right.inner, 0, 5)
+    left.namespace.call(left.backend.deactivate(here.inbound_spi))
+    assert left.counters(here).out_packets == 5
+    left.namespace.call(left.backend.activate(here.inbound_spi))
+    left.send(right.inner, 0, 5)
+    assert left.counters(here).out_packets == right.counters(there).in_packets == 10
+    assert right.counters(there).drops == {}
+
+
+@pytest.fixture
+def listening(sides: tuple[Side, Side]) -> Iterator[None]:
+    """Both sides have the daemon's socket for ESP in UDP."""
+    with ExitStack() as stack:
+        for side in sides:
+            stack.enter_context(_listen(side))
+        yield
+
+
+@pytest.mark.usefixtures("listening")
+def test_a_peer_behind_a_nat_moves_and_is_followed(sides: tuple[Side, Side]) -> None:
+    left, right = sides
+    tunnel = Tunnel(left, right, encapsulate=True)
+    here, there = tunnel.open()
+    left.send(right.inner, 0, 3)
+    moved = replace(tunnel.path, local=ip_address("198.51.100.3"))
+    left.namespace.run("ip", "address", "add", "198.51.100.3/24", "dev", "eth0")
+    left.namespace.call(left.backend.move(here.inbound_spi, moved))
+    left.send(right.inner, 0, 4)
+    event = right.event(Remapped)
+    assert event == Remapped(there.inbound_spi, _reversed(moved))
+    right.namespace.call(right.backend.move(there.inbound_spi, event.path))
+    right.send(left.inner, 0, 2)
+    assert right.counters(there).in_packets == 7
+    # The replies to the datagrams, ICMP errors, count as well.
+    assert left.counters(here).in_packets >= 2
+
+
+def test_with_queues_for_larval_states_no_other_cpu_asks(sides: tuple[Side, Side]) -> None:
+    left, right = sides
+    _, there = Tunnel(left, right).open()
+    left.namespace.run("sh", "-c", "echo 0 > /proc/sys/net/core/xfrm_larval_drop")
+    for _ in range(20):
+        left.send(right.inner, 1)
+    left.namespace.call(asyncio.sleep(0.5))  # the queue's timer would have asked by now
+    assert {event.cpu for event in _drain(left) if isinstance(event, Acquire)} == {1}
+    assert right.counters(there).in_packets == 20
+
+
+def test_more_news_than_can_be_taken_is_made_up_for(sides: tuple[Side, Side], monkeypatch: pytest.MonkeyPatch) -> None:
+    left, right = sides
+    monkeypatch.setattr(listener, "_BUFFER", 1)
+    left.namespace.call(left.backend.stop())
+    left.namespace.call(left.backend.start())
+    here, _ = Tunnel(left, right).open()
+    commands = "".join(f"policy add src 10.9.{n}.0/24 dst 10.8.0.0/16 dir in action allow\n" for n in range(200))
+    batch = FilePath(f"/tmp/{os.getpid()}.batch")  # noqa: S108  the guest's own
+    batch.write_text(commands.replace("policy", "xfrm policy") + "xfrm state flush\nxfrm policy flush\n")
+
+    async def at_once() -> None:
+        subprocess.run(left.namespace.command("ip", "-batch", str(batch)), check=True)  # noqa: ASYNC221  the loop shall not hear
+
+    left.namespace.call(at_once())
+    event = left.event(Lost)
+    assert event.inbound_spis == (here.inbound_spi,)
+    assert left.namespace.run("ip", "xfrm", "policy").count("dir out") == 1
+
+
+def test_an_spi_that_is_taken_is_refused(sides: tuple[Side, Side]) -> None:
+    left, right = sides
+    here, _ = Tunnel(left, right).open()
+    with pytest.raises(Exception, match="EEXIST"):
+        left.namespace.call(left.backend.install(here))
