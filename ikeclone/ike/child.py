@@ -73,6 +73,11 @@ class Child:
         """The instance's name: NAME-0 for a fallback that may have clones, NAME for a regular SA."""
         return f"{self.connection}-{self.instance}" if self.agreement.per_resource else self.connection
 
+    @property
+    def lasts(self) -> bool:
+        """Whether it is in use and neither replaced nor about to go."""
+        return self.state in (ChildState.INSTALLED, ChildState.REKEYING)
+
     def enter(self, state: ChildState) -> None:
         """Change the state; a change that the table does not know is a bug."""
         if state not in TRANSITIONS[self.state]:

@@ -38,12 +38,12 @@ class Clones:
     @property
     def fallback(self) -> Child | None:
         """The newest unbound SA that is not about to go."""
-        return next((c for c in reversed(self.children.values()) if c.cpu is None and _lasting(c)), None)
+        return next((c for c in reversed(self.children.values()) if c.cpu is None and c.lasts), None)
 
     @property
     def clones(self) -> list[Child]:
         """Clones that are not about to go: a rekeyed one is counted once."""
-        return [c for c in self if c.cpu is not None and _lasting(c)]
+        return [c for c in self if c.cpu is not None and c.lasts]
 
     @property
     def served(self) -> set[int]:
@@ -74,12 +74,12 @@ class Clones:
 
     def may_accept(self, cpus: frozenset[int]) -> bool:
         """Whether we take one more clone from the peer: twice our CPUs at least (RFC 9611 section 5)."""
-        theirs = sum(not clone.opened_by_us for clone in self.clones)
-        return theirs < max(2 * len(cpus), 2 * self.limit(cpus))
+        theirs = {clone.instance for clone in self.clones if not clone.opened_by_us}
+        return len(theirs) < max(2 * len(cpus), 2 * self.limit(cpus))
 
     def may_accept_regular(self, most: int) -> bool:
         """Whether we take one more SA of the peer's that is bound to no CPU; it gets a few, some peers make them."""
-        return sum(c.cpu is None and _lasting(c) for c in self) < most
+        return sum(c.cpu is None and c.lasts for c in self) < most
 
     def least_loaded(self, cpus: frozenset[int]) -> int:
         """The CPU with the fewest clones, for one that the peer opens (RFC 9611 section 3).
@@ -138,8 +138,4 @@ class Clones:
     def successor(self, child: Child) -> Child | None:
         """Who sends for the child's CPU when it goes: the newest one that is left, one that lasts if possible."""
         others = [c for c in self if c.cpu == child.cpu and c is not child and c.state is not ChildState.DELETING]
-        return max(others, key=lambda c: (_lasting(c), c.serial), default=None)
-
-
-def _lasting(child: Child) -> bool:
-    return child.state in (ChildState.INSTALLED, ChildState.REKEYING)
+        return max(others, key=lambda c: (c.lasts, c.serial), default=None)

@@ -105,6 +105,8 @@ def respond_rekey_child(sa: IkeSa, message: Message, rekey: Notify, now: float) 
     """Answer a request to rekey a Child SA: receive on the new one, send on it when the peer shows that it has it."""
     tunnel = sa.tunnel
     old = next((c for c in sa.children.values() if c.outbound_spi.to_bytes(4, "big") == rekey.spi), None)
+    if old is None and sa.creating_children:
+        raise TemporaryFailure("it may be the SA whose response is on its way")
     if old is None:
         return (Notify(ChildSaNotFound.notify, b"", ProtocolId.ESP, rekey.spi),)
     ours = tunnel.children.rekeys.get(old)

@@ -42,8 +42,11 @@ class RekeyIke(Exchange):
 
     @property
     def heir(self) -> IkeSa | None:
-        """The peer's IKE SA, if it can take the place of the one that both sides rekey."""
-        return self.rival.sa if self.rival is not None and self.rival.sa.state is State.ESTABLISHED else None
+        """The peer's IKE SA, if it can take the place of the one that both sides rekey; that may be rekeyed too."""
+        sa = self.rival.sa if self.rival is not None else None
+        while sa is not None and sa.successor is not None:
+            sa = sa.successor
+        return sa if sa is not None and sa.state is State.ESTABLISHED else None
 
     def request(self, now: float) -> Payloads | None:
         sa = self.sa
@@ -99,16 +102,16 @@ def respond_rekey_ike(sa: IkeSa, message: Message, now: float) -> Payloads:
     suite, theirs = IkeSuite.of(chosen), message.require(KeyExchange)
     if theirs.method != suite.ke:
         raise InvalidKePayload(f"{suite.ke.name} is wanted", suite.ke.to_bytes(2, "big"))
-    pair = kex.generate(suite.ke, sa.host.random)
+    public, shared = kex.encapsulate(suite.ke, theirs.data, sa.host.random)
     nonces = message.require(Nonce).data, sa.host.random(NONCE_SIZE)
     spis = chosen.spi, sa.host.spi()
-    new = _successor(sa, suite, pair.shared(theirs.data), nonces, spis, now, initiator=False)
+    new = _successor(sa, suite, shared, nonces, spis, now, initiator=False)
     if sa.rekey is not None:
         sa.rekey.rival = Rival(new, nonces)
     else:
         sa.supersede(new, now)
     answer = Proposal(chosen.protocol, chosen.transforms, spis[1], chosen.number)
-    return (Sa((answer,)), Nonce(nonces[1]), KeyExchange(suite.ke, pair.public))
+    return (Sa((answer,)), Nonce(nonces[1]), KeyExchange(suite.ke, public))
 
 
 def _successor(

@@ -93,6 +93,7 @@ class IkeSa:
         self.children: dict[int, Child] = {}
         self.queue: deque[Exchange] = deque()
         self.rekey: RekeyIke | None = None
+        self.successor: IkeSa | None = None
         # SPIs that the peer deleted before we knew them: its request overtook the response that makes the SA.
         self.early_deletes: set[int] = set()
         self._finishing = False
@@ -329,6 +330,12 @@ class IkeSa:
         return self._protection.seal(header, payloads, limit)
 
     @property
+    def creating_children(self) -> bool:
+        """Whether a request of ours that makes a Child SA awaits its response."""
+        outstanding = (request.exchange for request in self.requests.outstanding.values())
+        return any(e.changes_children and e.type is ExchangeType.CREATE_CHILD_SA for e in outstanding)
+
+    @property
     def changing_children(self) -> bool:
         """Whether a request of ours that makes or removes Child SAs awaits its response."""
         return any(request.exchange.changes_children for request in self.requests.outstanding.values())
@@ -350,6 +357,7 @@ class IkeSa:
     def supersede(self, new: IkeSa, now: float) -> None:
         """Hand every Child SA and every waiting exchange over to the IKE SA that takes this one's place."""
         self.retire(now)
+        self.successor = new
         new.children.update(self.children)
         self.children.clear()
         for exchange in self.queue:

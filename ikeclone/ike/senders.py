@@ -42,7 +42,7 @@ class Senders:
     def serve(self, child: Child) -> None:
         """Send on a new SA, unless its CPU has another clone that does: then it only receives (RFC 9611 section 3)."""
         sender = self._clones.outbound(child.cpu)
-        if sender is None or sender.instance == child.instance:
+        if child.lasts and (sender is None or sender.instance == child.instance):
             self.activate(child)
 
     def serve_on_proof(self, sa: IkeSa, child: Child) -> None:
