@@ -6,7 +6,10 @@ from dataclasses import dataclass, field
 from enum import Enum
 from ipaddress import ip_address
 
+from cryptography import x509
+
 from ikeclone.backend import Mode
+from ikeclone.crypto.signature import PublicKey, SignaturePolicy
 from ikeclone.numbers import IdType
 from ikeclone.pki.dn import Name, is_name
 from ikeclone.selectors import IPAddress, TrafficSelector
@@ -89,14 +92,50 @@ def _name(der: bytes) -> str | None:
         return None
 
 
+class SendCert(Enum):
+    """When we send our certificate (`leftsendcert=`)."""
+
+    ALWAYS = "always"
+    IF_ASKED = "ifasked"
+    NEVER = "never"
+
+
+@dataclass(frozen=True, slots=True)
+class Authby:
+    """The ways in which an end may prove who it is (`authby=`, `leftauth=`); signatures are to a policy's liking."""
+
+    secret: bool = False
+    null: bool = False
+    signatures: SignaturePolicy | None = None
+
+    def __str__(self) -> str:
+        words = ("a preshared key", self.secret), ("a signature", self.signatures), ("nothing", self.null)
+        return " or ".join(word for word, allowed in words if allowed)
+
+
+SECRET = Authby(secret=True)
+
+
 @dataclass(frozen=True, slots=True)
 class End:
-    """One side of a connection. `address` None is %any; `selectors` empty means the host itself."""
+    """One side of a connection. `address` None is %any; `selectors` empty means the host itself.
+
+    `identity` None is the address, or with `from_certificate` whatever the peer's certificate is one for.
+    `certificates` are the end's own and those between it and its authority; a peer must then have that one. Without,
+    a peer's must come from one of `anchors` or, if there are none, from any authority that the host trusts. With
+    `public_key` there is no need of certificates.
+    """
 
     address: IPAddress | None
     identity: Identity | None
     selectors: tuple[TrafficSelector, ...] = ()
     source: IPAddress | None = None
+    auth: Authby = SECRET
+    from_certificate: bool = False
+    certificates: tuple[x509.Certificate, ...] = ()
+    anchors: tuple[x509.Certificate, ...] = ()
+    public_key: PublicKey | None = None
+    send_certificate: SendCert = SendCert.ALWAYS
 
 
 @dataclass(frozen=True, slots=True)

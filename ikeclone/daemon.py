@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import time
+from datetime import UTC, datetime
 
 from ikeclone import config
 from ikeclone.apply import apply
@@ -18,6 +19,7 @@ from ikeclone.commands import Commands, Progress
 from ikeclone.connection import Auto, Connection
 from ikeclone.control import models
 from ikeclone.control.server import ControlServer
+from ikeclone.credentials import Credentials
 from ikeclone.errors import ConfigError, LocalError
 from ikeclone.ike.actions import Action, IkeKeyed, InstallChild, Kind, Report
 from ikeclone.ike.endpoint import Endpoint
@@ -38,6 +40,11 @@ FAREWELL = 2.0
 SURVEY = 5.0
 
 
+def date() -> datetime:
+    """The date that certificates are checked by."""
+    return datetime.now(UTC)
+
+
 class Daemon:
     """One state machine, one data plane, the sockets of every local address, and the control socket."""
 
@@ -50,7 +57,8 @@ class Daemon:
         self.now, self.wall = time.monotonic, time.time
         self.started = self.now()
         settings = Settings(key_log=options.keylog is not None)
-        self.endpoint = Endpoint(self.backend, os.urandom, self.now(), secrets, settings)
+        credentials = Credentials(secrets)
+        self.endpoint = Endpoint(self.backend, os.urandom, date, self.now(), credentials, settings)
         self._net = Net(self._received)
         self._commands = Commands(self)
         self._control = ControlServer(options.socket, self._command)

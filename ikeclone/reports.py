@@ -15,10 +15,10 @@ from ikeclone.control.models import (
     TrafficReport,
     TrafficRow,
 )
-from ikeclone.ike.auth import local_identity, remote_identity
 from ikeclone.ike.child import Child
 from ikeclone.ike.endpoint import Endpoint
 from ikeclone.ike.narrowing import of_end
+from ikeclone.ike.proofs import local_identity, remote_identity
 from ikeclone.ike.sa import IkeSa, State
 from ikeclone.ike.tunnel import Tunnel
 
@@ -119,7 +119,7 @@ class View:
             connection=connection.name,
             state=sa.state.value,
             local_id=str(local_identity(connection, sa.path.local)),
-            remote_id=str(sa.tunnel.peer or remote_identity(connection, sa.path.remote)),
+            remote_id=str(sa.tunnel.peer or remote_identity(connection, sa.path.remote) or "%any"),
             path=str(sa.path),
             suite=str(sa.suite),
             spi_i=sa.spi_i.hex(),

@@ -1,108 +1,79 @@
-"""IKE_AUTH in both roles: identities, the proof of a preshared key, and the first Child SA (RFC 7296 section 1.2)."""
+"""IKE_AUTH in both roles: identities, their proofs, and the first Child SA (RFC 7296 section 1.2)."""
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from ikeclone.connection import Connection, Identity, Secret, find_secret
-from ikeclone.crypto.keys import child_keys, psk_auth
+from ikeclone.connection import Identity
+from ikeclone.crypto.keys import child_keys
 from ikeclone.errors import AuthenticationFailed, LocalError, PeerError
 from ikeclone.ike.actions import Kind, RemoveChild
+from ikeclone.ike.authentication import Covered
 from ikeclone.ike.exchange import Exchange, Payloads, raise_refusal, refusal
 from ikeclone.ike.informational import DeleteIke
 from ikeclone.ike.init import InitRecord
 from ikeclone.ike.negotiation import Keyed, choose_proposal, make_answer, make_offer
+from ikeclone.ike.proofs import Proofs, accepts, allows
 from ikeclone.ike.sa import IkeSa, State
 from ikeclone.numbers import AuthMethod, ExchangeType, NotifyType
-from ikeclone.selectors import IPAddress
+from ikeclone.pki.identity import matches
 from ikeclone.wire.message import Message
-from ikeclone.wire.payloads import Auth, IdI, IdR, Notify, Sa
+from ikeclone.wire.payloads import Auth, CertRequest, IdI, IdR, Notify, Sa
 
 if TYPE_CHECKING:
     from ikeclone.ike.tunnel import Tunnel
 
 
-def local_identity(connection: Connection, address: IPAddress) -> Identity:
-    """Who we are: as configured, or our address."""
-    return connection.local.identity or Identity.of_address(address)
+def _initiator(sa: IkeSa, record: InitRecord, identity: IdI) -> Covered:
+    """What the initiator's AUTH payload covers (RFC 7296 section 2.15)."""
+    return Covered(sa.suite.prf, record.request, record.nonce_r, sa.keys.sk_pi, identity.build())
 
 
-def remote_identity(connection: Connection, address: IPAddress) -> Identity:
-    """Who the peer must be: as configured, or its address."""
-    return connection.remote.identity or Identity.of_address(address)
-
-
-def secret_for(secrets: tuple[Secret, ...], local: Identity, remote: Identity) -> bytes:
-    """The preshared key for a pair of identities; raises LocalError when there is none."""
-    secret = find_secret(secrets, local, remote)
-    if secret is None:
-        raise LocalError(f'no preshared key for {local} and {remote}: add "{local} {remote} : PSK ..." to the secrets')
-    return secret.key
-
-
-class _Proof:
-    """The AUTH payloads of both sides over one IKE_SA_INIT (RFC 7296 section 2.15)."""
-
-    def __init__(self, sa: IkeSa, record: InitRecord, key: bytes) -> None:
-        self._sa, self._record, self._key = sa, record, key
-
-    def initiator(self, identity: IdI) -> bytes:
-        record = self._record
-        return self._mac(record.request, record.nonce_r, self._sa.keys.sk_pi, identity.build())
-
-    def responder(self, identity: IdR) -> bytes:
-        record = self._record
-        return self._mac(record.response, record.nonce_i, self._sa.keys.sk_pr, identity.build())
-
-    def _mac(self, message: bytes, nonce: bytes, sk_p: bytes, identity: bytes) -> bytes:
-        return psk_auth(self._sa.suite.prf, self._key, message, nonce, sk_p, identity)
-
-
-def _check(auth: Auth, expected: bytes) -> None:
-    if auth.method is not AuthMethod.SHARED_KEY:
-        raise AuthenticationFailed(f"the peer authenticates with {auth.method.name}, not a preshared key")
-    if not hmac.compare_digest(auth.data, expected):
-        raise AuthenticationFailed("the peer's proof is wrong: do both sides have the same preshared key?")
+def _responder(sa: IkeSa, record: InitRecord, identity: IdR) -> Covered:
+    """What the responder's AUTH payload covers."""
+    return Covered(sa.suite.prf, record.response, record.nonce_i, sa.keys.sk_pr, identity.build())
 
 
 class Authenticate(Exchange):
-    """The initiator's IKE_AUTH, with the offer of the first Child SA."""
+    """The initiator's IKE_AUTH, with the offer of the first Child SA.
+
+    Raises LocalError if there is no way for us to prove who we are, PeerError if the peer's IKE_SA_INIT makes no sense.
+    """
 
     type = ExchangeType.IKE_AUTH
 
-    def __init__(self, sa: IkeSa, record: InitRecord, key: bytes) -> None:
+    def __init__(self, sa: IkeSa, record: InitRecord) -> None:
         super().__init__(sa)
         tunnel = sa.tunnel
         self._record = record
-        self._proof = _Proof(sa, record, key)
-        self._peer = remote_identity(tunnel.connection, sa.path.remote)
+        self._proofs = tunnel.proofs(sa.path)
+        self._me = IdI(self._proofs.me.type, self._proofs.me.data)
+        self._auth = self._proofs.prover(None).prove(_initiator(sa, record, self._me), record.hashes)
+        self._certificates = self._proofs.certificates(record.wanted)
         self._offer = make_offer(sa, None, tunnel.resource(None), with_pfs=False)
 
     def request(self, now: float) -> Payloads:
-        sa = self.sa
-        me = local_identity(sa.tunnel.connection, sa.path.local)
-        identity = IdI(me.type, me.data)
-        contact = () if sa.tunnel.ike is not None else (Notify(NotifyType.INITIAL_CONTACT),)
+        peer = self._proofs.named
         return (
-            identity,
-            *contact,
-            IdR(self._peer.type, self._peer.data),
-            Auth(AuthMethod.SHARED_KEY, self._proof.initiator(identity)),
+            self._me,
+            *self._certificates,
+            *(() if self.sa.tunnel.ike is not None else (Notify(NotifyType.INITIAL_CONTACT),)),
+            *self._proofs.requests(),
+            *(() if peer is None else (IdR(peer.type, peer.data),)),
+            self._auth,
             *self._offer.payloads(),
         )
 
     def response(self, message: Message, now: float) -> None:
         if message.first(Auth) is None:
             raise_refusal(message)
-        identity = message.require(IdR)
+        identity, auth = message.require(IdR), message.require(Auth)
         peer = Identity(identity.type, identity.data)
-        if peer != self._peer:
-            raise _Unproven(f"the peer is {peer}, not {self._peer}")
         try:
-            _check(message.require(Auth), self._proof.responder(identity))
-        except AuthenticationFailed as error:
+            checker = self._proofs.checker(auth.method, peer, message, self.sa.host.wall())
+            checker.check(auth, _responder(self.sa, self._record, identity))
+        except PeerError as error:
             raise _Unproven(str(error)) from error
         self.sa.enter(State.ESTABLISHED)
         self.sa.tunnel.established(self.sa, now, peer, initial_contact=False)
@@ -149,32 +120,38 @@ class AuthResponder:
 
     def respond(self, message: Message, now: float) -> Payloads:
         """The handler of the half-open IKE SA; raises AuthenticationFailed."""
-        sa, identity = self._sa, message.require(IdI)
+        sa, identity, auth = self._sa, message.require(IdI), message.require(Auth)
         peer = Identity(identity.type, identity.data)
-        tunnel = self._find(peer, message.first(IdR))
-        me = local_identity(tunnel.connection, sa.path.local)
-        try:
-            proof = _Proof(sa, self._record, secret_for(tunnel.endpoint.secrets, me, peer))
-        except LocalError as error:
-            raise AuthenticationFailed(str(error)) from error
-        _check(message.require(Auth), proof.initiator(identity))
+        tunnel = self._find(peer, message.first(IdR), auth.method)
+        proofs = tunnel.proofs(sa.path)
+        checker = proofs.checker(auth.method, peer, message, sa.host.wall())
+        checker.check(auth, _initiator(sa, self._record, identity))
+        ours = self._prove(proofs, peer, message)
         sa.tunnel = tunnel
         sa.enter(State.ESTABLISHED)
         contact = message.notify(NotifyType.INITIAL_CONTACT) is not None
         tunnel.established(sa, now, peer, initial_contact=contact)
-        mine = IdR(me.type, me.data)
-        auth = Auth(AuthMethod.SHARED_KEY, proof.responder(mine))
-        return (mine, auth, *self._answer_child(message, now))
+        return (*ours, *self._answer_child(message, now))
 
-    def _find(self, peer: Identity, wanted: IdR | None) -> Tunnel:
-        sa = self._sa
-        for tunnel in self._tunnels:
-            me = local_identity(tunnel.connection, sa.path.local)
-            fits = wanted is None or Identity(wanted.type, wanted.data) == me
-            if fits and _accepts(tunnel.connection, peer, sa.path.remote):
-                return tunnel
-        us = "us" if wanted is None else str(Identity(wanted.type, wanted.data))
-        raise AuthenticationFailed(f"no connection from {peer} to {us}")
+    def _prove(self, proofs: Proofs, peer: Identity, message: Message) -> Payloads:
+        mine = IdR(proofs.me.type, proofs.me.data)
+        try:
+            auth = proofs.prover(peer).prove(_responder(self._sa, self._record, mine), self._record.hashes)
+        except LocalError as error:
+            raise AuthenticationFailed(str(error)) from error
+        return (mine, *proofs.certificates(message.all(CertRequest)), auth)
+
+    def _find(self, peer: Identity, wanted: IdR | None, method: AuthMethod) -> Tunnel:
+        """The connection of both identities; of several, one that the peer authenticates for as it may."""
+        us = None if wanted is None else Identity(wanted.type, wanted.data)
+        fitting = [tunnel for tunnel in self._tunnels if self._fits(tunnel, peer, us)]
+        if not fitting:
+            raise AuthenticationFailed(f"no connection from {peer} to {us or 'us'}")
+        return next((t for t in fitting if allows(t.connection.remote.auth, method)), fitting[0])
+
+    def _fits(self, tunnel: Tunnel, peer: Identity, us: Identity | None) -> bool:
+        ours = us is None or matches(tunnel.proofs(self._sa.path).me, us)
+        return ours and accepts(tunnel.connection, peer, self._sa.path.remote)
 
     def _answer_child(self, message: Message, now: float) -> Payloads:
         """The first Child SA; the IKE SA stands without it when it is refused (RFC 7296 section 1.2)."""
@@ -193,9 +170,3 @@ class AuthResponder:
         keyed = Keyed(answer.agreement, ours, theirs, nonces)
         tunnel.children.senders.serve(tunnel.children.add(sa, keyed, now, cpu=None, opened_by_us=False))
         return answer.payloads
-
-
-def _accepts(connection: Connection, peer: Identity, address: IPAddress) -> bool:
-    if connection.remote.identity is None and connection.remote.address is None:
-        return True
-    return peer == remote_identity(connection, address)

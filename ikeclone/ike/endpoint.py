@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 from ikeclone.backend import Counters, Expire, Lost, Path, Remapped
-from ikeclone.connection import Auto, Connection, Secret
+from ikeclone.connection import Auto, Connection
+from ikeclone.credentials import Credentials
 from ikeclone.errors import InvalidSyntax, LocalError, NoProposalChosen, PeerError
 from ikeclone.ike.actions import Action, Datagram, Kind
 from ikeclone.ike.child import Child
@@ -34,18 +36,22 @@ class _Answered:
 
 
 class Endpoint:
-    """All IKE SAs of a host. Time goes in with every call; `actions` and `datagrams` are what comes out."""
+    """All IKE SAs of a host. Time goes in with every call; `actions` and `datagrams` are what comes out.
+
+    `wall` tells the date, with its time zone, by which certificates are valid.
+    """
 
     def __init__(
         self,
         resources: Resources,
         random: Callable[[int], bytes],
+        wall: Callable[[], datetime],
         now: float,
-        secrets: tuple[Secret, ...] = (),
+        credentials: Credentials,
         settings: Settings | None = None,
     ) -> None:
-        self.host = Host(resources, random, settings or Settings())
-        self.secrets = secrets
+        self.host = Host(resources, random, wall, settings or Settings())
+        self.credentials = credentials
         self.tunnels: dict[str, Tunnel] = {}
         self._sas: dict[bytes, IkeSa | Initiation] = {}
         self._answered: dict[tuple[Path, bytes], _Answered] = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from ikeclone.backend import Path
@@ -49,9 +50,16 @@ class Settings:
 class Host:
     """One per endpoint. `actions` and `datagrams` fill up until the daemon takes them."""
 
-    def __init__(self, resources: Resources, random: Callable[[int], bytes], settings: Settings) -> None:
+    def __init__(
+        self,
+        resources: Resources,
+        random: Callable[[int], bytes],
+        wall: Callable[[], datetime],
+        settings: Settings,
+    ) -> None:
         self.resources = resources
         self.random = random
+        self.wall = wall
         self.settings = settings
         self.timers = Timers()
         self.actions: deque[Action] = deque()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ikeclone.backend import Path
 from ikeclone.crypto import kex
 from ikeclone.crypto.keys import ike_keys
+from ikeclone.crypto.signature import SignaturePolicy, announce_hashes, announced_hashes
 from ikeclone.crypto.suite import IkeSuite
 from ikeclone.errors import InvalidKePayload, InvalidSyntax, NoProposalChosen, PeerError
 from ikeclone.ike import nat
@@ -16,9 +17,9 @@ from ikeclone.ike.exchange import Payloads, raise_refusal
 from ikeclone.ike.negotiation import NONCE_SIZE
 from ikeclone.ike.proposals import check_choice, choose, ke_methods, numbered, with_ke
 from ikeclone.ike.sa import Abilities, IkeSa, State
-from ikeclone.numbers import ExchangeType, KeMethod, NotifyType
+from ikeclone.numbers import ExchangeType, HashAlgorithm, KeMethod, NotifyType
 from ikeclone.wire.message import Header, Message, build_message
-from ikeclone.wire.payloads import KeyExchange, Nonce, Notify, Proposal, Sa
+from ikeclone.wire.payloads import CertRequest, KeyExchange, Nonce, Notify, Proposal, Sa
 
 if TYPE_CHECKING:
     from ikeclone.ike.tunnel import Tunnel
@@ -29,12 +30,17 @@ MAX_RESTARTS = 8
 
 @dataclass(frozen=True, slots=True)
 class InitRecord:
-    """The IKE_SA_INIT messages as they were on the wire and their nonces: what IKE_AUTH signs."""
+    """The IKE_SA_INIT messages as they were on the wire and their nonces, which IKE_AUTH signs; and how to sign.
+
+    `hashes` are those that the peer announced, None if it did not; `wanted` is whose certificates the responder wants.
+    """
 
     request: bytes
     response: bytes
     nonce_i: bytes
     nonce_r: bytes
+    hashes: frozenset[HashAlgorithm] | None = None
+    wanted: tuple[CertRequest, ...] = ()
 
 
 class Initiation:
@@ -96,6 +102,7 @@ class Initiation:
             KeyExchange(self._pair.method, self._pair.public),
             Nonce(self._nonce),
             *_notifies(tunnel, self.local_spi, NO_SPI, self.path),
+            *_hashes((tunnel,)),
         )
         header = Header(self.local_spi, NO_SPI, ExchangeType.IKE_SA_INIT, 0, True, False)
         self._request = build_message(header, payloads)
@@ -120,7 +127,8 @@ class Initiation:
         suite = IkeSuite.of(check_choice(self._proposals, message.require(Sa).proposals))
         if header.responder_spi == NO_SPI or not suite.ke == theirs.method == self._pair.method:
             raise InvalidSyntax("the IKE_SA_INIT response does not fit the request")
-        record = InitRecord(self._request, datagram, self._nonce, message.require(Nonce).data)
+        nonces = self._nonce, message.require(Nonce).data
+        record = InitRecord(self._request, datagram, *nonces, _peer_hashes(message), message.all(CertRequest))
         spis = header.initiator_spi, header.responder_spi
         keys = ike_keys(suite, self._pair.shared(theirs.data), record.nonce_i, record.nonce_r, *spis)
         abilities = _abilities(self.tunnel, message, path)
@@ -166,6 +174,8 @@ def respond_init(tunnels: tuple[Tunnel, ...], message: Message, datagram: bytes,
         KeyExchange(suite.ke, public),
         Nonce(nonces[1]),
         *_notifies(tunnel, spi_i, spi_r, path),
+        *_hashes(tunnels),
+        *_requests(tunnels, path),
     )
     response = build_message(Header(spi_i, spi_r, ExchangeType.IKE_SA_INIT, 0, False, True), payloads)
     sa = IkeSa(
@@ -180,7 +190,7 @@ def respond_init(tunnels: tuple[Tunnel, ...], message: Message, datagram: bytes,
         abilities=_abilities(tunnel, message, path),
         now=now,
     )
-    return HalfOpen(sa, InitRecord(datagram, response, *nonces))
+    return HalfOpen(sa, InitRecord(datagram, response, *nonces, _peer_hashes(message)))
 
 
 def _choose(tunnels: tuple[Tunnel, ...], offered: tuple[Proposal, ...], guess: KeMethod) -> tuple[Tunnel, Proposal]:
@@ -202,6 +212,23 @@ def _notifies(tunnel: Tunnel, spi_i: bytes, spi_r: bytes, path: Path) -> tuple[N
         return fragmentation
     detection = nat.notifies(spi_i, spi_r, path, tunnel.forces_encapsulation, tunnel.host.random)
     return (*detection, *fragmentation)
+
+
+def _hashes(tunnels: tuple[Tunnel, ...]) -> Payloads:
+    """The hashes of the signatures that we accept for one of these connections (RFC 7427 section 4)."""
+    policies = [policy for tunnel in tunnels if (policy := tunnel.connection.remote.auth.signatures) is not None]
+    hashes = tuple(dict.fromkeys(algorithm for policy in policies for algorithm in policy.hashes))
+    return (Notify(NotifyType.SIGNATURE_HASH_ALGORITHMS, announce_hashes(SignaturePolicy(hashes))),) if hashes else ()
+
+
+def _peer_hashes(message: Message) -> frozenset[HashAlgorithm] | None:
+    announced = message.notify(NotifyType.SIGNATURE_HASH_ALGORITHMS)
+    return None if announced is None else announced_hashes(announced.data)
+
+
+def _requests(tunnels: tuple[Tunnel, ...], path: Path) -> Payloads:
+    """The authorities whose certificates we accept for one of these connections (RFC 7296 section 3.7)."""
+    return tuple(dict.fromkeys(request for tunnel in tunnels for request in tunnel.proofs(path).requests()))
 
 
 def _abilities(tunnel: Tunnel, message: Message, path: Path) -> Abilities:

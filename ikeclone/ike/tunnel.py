@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from ikeclone.backend import Path
 from ikeclone.connection import Auto, Choice, Connection, Identity
-from ikeclone.errors import LocalError
+from ikeclone.errors import LocalError, PeerError
 from ikeclone.ike.actions import Kind
-from ikeclone.ike.auth import Authenticate, AuthResponder, local_identity, remote_identity, secret_for
+from ikeclone.ike.auth import Authenticate, AuthResponder
 from ikeclone.ike.child import ChildState
 from ikeclone.ike.children import Children
 from ikeclone.ike.clones import Clones
@@ -16,6 +16,7 @@ from ikeclone.ike.established import settle
 from ikeclone.ike.informational import DeleteIke
 from ikeclone.ike.init import Initiation, InitRecord
 from ikeclone.ike.openings import Openings
+from ikeclone.ike.proofs import Proofs
 from ikeclone.ike.rekey_child import RekeyChild
 from ikeclone.ike.rekey_ike import RekeyIke
 from ikeclone.ike.sa import IkeSa, State
@@ -53,6 +54,10 @@ class Tunnel:
         """Tell what happens to this connection."""
         self.host.report(self.connection.name, kind, text)
 
+    def proofs(self, path: Path) -> Proofs:
+        """What proves who we are and who the peer is."""
+        return Proofs(self.connection, self.endpoint.credentials, path.local, path.remote)
+
     # What users and packets ask for
 
     def up(self, now: float) -> None:
@@ -65,17 +70,14 @@ class Tunnel:
             self.initiate(now)
 
     def initiate(self, now: float) -> None:
-        """Start a new IKE SA; raises LocalError without an address, a secret or a way to the peer."""
+        """Start a new IKE SA; raises LocalError without an address, a key or a way to the peer."""
         local, remote = self.connection.local.address, self.connection.remote.address
         if local is None or remote is None:
             raise LocalError(f"{self.connection.name} names no address of its peer: only the peer can bring it up")
-        secret_for(
-            self.endpoint.secrets,
-            local_identity(self.connection, local),
-            remote_identity(self.connection, remote),
-        )
+        path = Path(local, remote)
+        self.proofs(path).prover(None)
         self.note(Kind.PROGRESS, f"initiating an IKE SA with {remote}")
-        self.initiation = Initiation(self, Path(local, remote), now)
+        self.initiation = Initiation(self, path, now)
         self.endpoint.register(self.initiation)
 
     def down(self, now: float) -> None:
@@ -133,9 +135,10 @@ class Tunnel:
         self.endpoint.forget(initiation)
         self.initiation = None
         self.endpoint.register(sa)
-        me = local_identity(self.connection, sa.path.local)
-        peer = remote_identity(self.connection, sa.path.remote)
-        sa.enqueue(Authenticate(sa, record, secret_for(self.endpoint.secrets, me, peer)), now)
+        try:
+            sa.enqueue(Authenticate(sa, record), now)
+        except (LocalError, PeerError) as error:
+            sa.close(now, str(error))
 
     def initiation_failed(self, initiation: Initiation, now: float, reason: str) -> None:
         """IKE_SA_INIT led nowhere."""

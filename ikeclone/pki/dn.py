@@ -97,6 +97,11 @@ class Name:
         """Whether the other name is ours, in which a value that is a mere * stands for any."""
         return len(self.rdns) == len(other.rdns) and all(map(_rdn_covers, self.rdns, other.rdns))
 
+    @property
+    def is_pattern(self) -> bool:
+        """Whether a value is a mere *, which `covers` takes for any."""
+        return any(attribute.value == _WILDCARD for rdn in self.rdns for attribute in rdn)
+
     def same(self, other: Name) -> bool:
         """Whether they are the same name by RFC 5280 section 7.1, a * being nothing but a *."""
         return len(self.rdns) == len(other.rdns) and self.begins_with(other)

@@ -36,6 +36,12 @@ def matches(wanted: Identity, presented: Identity) -> bool:
             return wanted.data == presented.data
 
 
+def is_pattern(identity: Identity) -> bool:
+    """Whether a configured identity stands for several: a distinguished name in which a value is *."""
+    name = _name(identity.data) if identity.type is IdType.DER_ASN1_DN else None
+    return name is not None and name.is_pattern
+
+
 def vouches(certificate: Certificate, identity: Identity) -> bool:
     """Whether the certificate is one for the identity (RFC 4945 section 3.1).
 

@@ -16,7 +16,7 @@ _LONGEST_CHAIN = 8
 class Store:
     """Trust anchors, and intermediate certificates that are known but not trusted by themselves."""
 
-    anchors: tuple[Certificate, ...]
+    anchors: tuple[Certificate, ...] = ()
     intermediates: tuple[Certificate, ...] = ()
 
     def request(self) -> bytes:

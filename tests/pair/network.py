@@ -6,12 +6,14 @@ import heapq
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address, ip_network
 from random import Random
 
 from ikeclone.apply import apply
 from ikeclone.backend import Acquire, Path
 from ikeclone.connection import Auto, Choice, Connection, End, Identity, Secret, Timing
+from ikeclone.credentials import Credentials
 from ikeclone.crypto.registry import parse_esp, parse_ike
 from ikeclone.ike.actions import Datagram, IkeKeyed, Kind, Report
 from ikeclone.ike.child import Child
@@ -27,6 +29,7 @@ from tests.pair.nat import Nat
 WEST, EAST = ip_address("192.1.2.45"), ip_address("192.1.2.23")
 NAME = "westnet-eastnet"
 SECRET = Secret((Identity.parse("@west"), Identity.parse("@east")), b"a secret of the pair tests")
+START = datetime(2026, 6, 1, tzinfo=UTC)
 IKE, ESP = "aes_gcm256-sha2_256-dh31", "aes_gcm256"
 
 WEST_END = End(WEST, Identity.parse("@west"), (TrafficSelector.of(ip_network("192.0.1.0/24")),))
@@ -63,7 +66,7 @@ class Side:
         self.network, self.address, self.conn = network, address, conn
         self.backend = MemoryBackend(frozenset(range(cpus)), 0x1000 * (seed + 1), lambda: network.now)
         self.settings, self.random = settings, Random(seed)
-        self.secrets: tuple[Secret, ...] = (SECRET,)
+        self.credentials = Credentials((SECRET,))
         self.reports: list[Report] = []
         self.sent: list[Datagram] = []
         self.inbox: deque[Datagram] = deque()
@@ -75,9 +78,13 @@ class Side:
     def start(self) -> None:
         """Start the daemon, or start it anew: all that it knew is gone."""
         finish(self.backend.stop())
-        self.endpoint = Endpoint(self.backend, self._randbytes, self.network.now, self.secrets, self.settings)
+        now = self.network.now
+        self.endpoint = Endpoint(self.backend, self._randbytes, self._date, now, self.credentials, self.settings)
         self.endpoint.add(self.conn, self.network.now)
         self.network.settle(self)
+
+    def _date(self) -> datetime:
+        return START + timedelta(seconds=self.network.now)
 
     def _randbytes(self, size: int) -> bytes:
         drawn = self.random.randbytes(size)

@@ -10,6 +10,7 @@ import pytest
 
 from ikeclone.backend import Expire, Lost, Path
 from ikeclone.connection import Auto, Identity, Secret, Timing
+from ikeclone.credentials import Credentials
 from ikeclone.crypto.registry import parse_esp, parse_ike
 from ikeclone.errors import LocalError
 from ikeclone.ike.actions import Kind
@@ -44,7 +45,7 @@ def assert_nothing_left(net: Network) -> None:
 
 def test_wrong_psk_is_named_on_both_sides() -> None:
     net = Network()
-    net.east.secrets = (replace(SECRET, key=b"another"),)
+    net.east.credentials = Credentials((replace(SECRET, key=b"another"),))
     net.east.start()
     net.west.up()
     net.run(1)
@@ -55,8 +56,8 @@ def test_wrong_psk_is_named_on_both_sides() -> None:
 
 def test_initiator_that_doubts_the_responder_tells_it() -> None:
     net = Network(west={"remote": replace(Network().west.conn.remote, identity=Identity.parse("@other"))})
-    net.west.secrets = (Secret((), SECRET.key),)
-    net.east.secrets = (Secret((), SECRET.key),)
+    net.west.credentials = Credentials((Secret((), SECRET.key),))
+    net.east.credentials = Credentials((Secret((), SECRET.key),))
     for side in net.sides:
         side.start()
     net.west.up()
@@ -67,7 +68,7 @@ def test_initiator_that_doubts_the_responder_tells_it() -> None:
 
 def test_missing_secret_is_said_before_anything_is_sent() -> None:
     net = Network()
-    net.west.secrets = ()
+    net.west.credentials = Credentials(())
     net.west.start()
     with pytest.raises(LocalError, match="no preshared key for @west and @east"):
         net.west.up()
@@ -76,7 +77,7 @@ def test_missing_secret_is_said_before_anything_is_sent() -> None:
 
 def test_missing_secret_of_the_responder() -> None:
     net = Network()
-    net.east.secrets = (Secret((Identity.parse("@north"),), b"key"),)
+    net.east.credentials = Credentials((Secret((Identity.parse("@north"),), b"key"),))
     net.east.start()
     net.west.up()
     net.run(1)
@@ -112,7 +113,7 @@ def test_unacceptable_selectors() -> None:
 
 def test_an_unknown_peer_is_refused() -> None:
     net = Network(west={"local": replace(WEST_END, identity=Identity.parse("@stranger"))})
-    net.west.secrets = (Secret((), SECRET.key),)
+    net.west.credentials = Credentials((Secret((), SECRET.key),))
     net.west.start()
     net.west.up()
     net.run(1)

@@ -1,0 +1,100 @@
+"""Ways to authenticate: each proves who one side is, or checks the other's proof (RFC 7296 section 2.15)."""
+
+from __future__ import annotations
+
+import hmac
+from abc import ABC, abstractmethod
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+from ikeclone.crypto import signature
+from ikeclone.crypto.keys import psk_auth, signed_octets
+from ikeclone.crypto.signature import PrivateKey, PublicKey, SignaturePolicy
+from ikeclone.errors import AuthenticationFailed
+from ikeclone.numbers import AuthMethod, HashAlgorithm, Prf
+from ikeclone.wire.payloads import Auth
+
+
+@dataclass(frozen=True, slots=True)
+class Covered:
+    """What the AUTH payload of one side covers, as `signed_octets` has it."""
+
+    prf: Prf
+    message: bytes
+    nonce: bytes
+    sk_p: bytes = field(repr=False)
+    identity: bytes
+
+    def octets(self) -> bytes:
+        """What a signature signs."""
+        return signed_octets(self.prf, self.message, self.nonce, self.sk_p, self.identity)
+
+    def mac(self, key: bytes) -> bytes:
+        """What a shared key makes of it."""
+        return psk_auth(self.prf, key, self.message, self.nonce, self.sk_p, self.identity)
+
+
+class Prover(ABC):
+    """Our way to prove who we are."""
+
+    @abstractmethod
+    def prove(self, covered: Covered, hashes: Collection[HashAlgorithm] | None) -> Auth:
+        """The AUTH payload; `hashes` are those that the peer announced, None if it did not.
+
+        Raises LocalError if there is no way that suits the peer.
+        """
+
+
+class Checker(ABC):
+    """The peer's way to prove who it is."""
+
+    @abstractmethod
+    def check(self, auth: Auth, covered: Covered) -> None:
+        """Raises AuthenticationFailed unless the payload proves it."""
+
+
+@dataclass(frozen=True, slots=True)
+class SharedKey(Prover, Checker):
+    """A preshared key."""
+
+    key: bytes = field(repr=False)
+
+    def prove(self, covered: Covered, hashes: Collection[HashAlgorithm] | None) -> Auth:
+        return Auth(AuthMethod.SHARED_KEY, covered.mac(self.key))
+
+    def check(self, auth: Auth, covered: Covered) -> None:
+        if not hmac.compare_digest(auth.data, covered.mac(self.key)):
+            raise AuthenticationFailed("the peer's proof is wrong: do both sides have the same preshared key?")
+
+
+class Nobody(Prover, Checker):
+    """No authentication: SK_pi or SK_pr, the prover's, serves as the key, which proves nothing (RFC 7619)."""
+
+    def prove(self, covered: Covered, hashes: Collection[HashAlgorithm] | None) -> Auth:
+        return Auth(AuthMethod.NULL, covered.mac(covered.sk_p))
+
+    def check(self, auth: Auth, covered: Covered) -> None:
+        if not hmac.compare_digest(auth.data, covered.mac(covered.sk_p)):
+            raise AuthenticationFailed("the peer, which may be anyone, is not the one that sent IKE_SA_INIT")
+
+
+@dataclass(frozen=True, slots=True)
+class Signer(Prover):
+    """A signature with our private key."""
+
+    key: PrivateKey = field(repr=False)
+    policy: SignaturePolicy
+
+    def prove(self, covered: Covered, hashes: Collection[HashAlgorithm] | None) -> Auth:
+        return Auth(*signature.sign(self.key, covered.octets(), hashes, self.policy))
+
+
+@dataclass(frozen=True, slots=True)
+class Verifier(Checker):
+    """A signature that the peer's public key verifies."""
+
+    key: PublicKey
+    policy: SignaturePolicy
+
+    def check(self, auth: Auth, covered: Covered) -> None:
+        signature.verify(self.key, auth.method, auth.data, covered.octets(), self.policy)

@@ -1,0 +1,188 @@
+"""Who we are and who the peer must be, and what proves it for a connection with the credentials of the host."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from ikeclone.connection import Authby, Connection, Identity, SendCert, find_secret
+from ikeclone.credentials import Credentials
+from ikeclone.crypto.signature import PublicKey
+from ikeclone.errors import AuthenticationFailed, LocalError
+from ikeclone.ike.authentication import Checker, Nobody, Prover, SharedKey, Signer, Verifier
+from ikeclone.ike.exchange import Payloads
+from ikeclone.numbers import AuthMethod, CertEncoding, IdType
+from ikeclone.pki.certificate import Certificate, load_certificate, public_key
+from ikeclone.pki.identity import check_identity, is_pattern, matches
+from ikeclone.pki.path import validate
+from ikeclone.pki.revocation import Evidence, check_path, load_crl
+from ikeclone.pki.store import Store
+from ikeclone.selectors import IPAddress
+from ikeclone.wire.message import Message
+from ikeclone.wire.payloads import Certificate as CertPayload
+from ikeclone.wire.payloads import CertRequest
+
+SIGNATURES = (
+    AuthMethod.DIGITAL_SIGNATURE,
+    AuthMethod.RSA_SIGNATURE,
+    AuthMethod.ECDSA_256,
+    AuthMethod.ECDSA_384,
+    AuthMethod.ECDSA_521,
+)
+_MOST_CERTIFICATES = 16
+
+
+def local_identity(connection: Connection, address: IPAddress) -> Identity:
+    """Who we are: as configured, or nobody, or our address."""
+    if connection.local.identity is not None:
+        return connection.local.identity
+    return Identity(IdType.NULL, b"") if connection.local.auth == Authby(null=True) else Identity.of_address(address)
+
+
+def remote_identity(connection: Connection, address: IPAddress) -> Identity | None:
+    """Who the peer must be: as configured, or its address; None if it may be anyone who can prove it."""
+    end = connection.remote
+    if end.identity is None and (end.from_certificate or end.address is None):
+        return None
+    return end.identity or Identity.of_address(address)
+
+
+def accepts(connection: Connection, presented: Identity, address: IPAddress) -> bool:
+    """Whether a peer's identity is one for the connection."""
+    if presented.type is IdType.NULL and connection.remote.auth.null:
+        return True
+    wanted = remote_identity(connection, address)
+    return wanted is None or matches(wanted, presented)
+
+
+def allows(auth: Authby, method: AuthMethod) -> bool:
+    """Whether an end may authenticate in a way."""
+    match method:
+        case AuthMethod.SHARED_KEY:
+            return auth.secret
+        case AuthMethod.NULL:
+            return auth.null
+        case _:
+            return auth.signatures is not None and method in SIGNATURES
+
+
+@dataclass(frozen=True, slots=True)
+class Proofs:
+    """The two sides of a connection at one address of the peer."""
+
+    connection: Connection
+    credentials: Credentials
+    local: IPAddress
+    remote: IPAddress
+
+    @property
+    def me(self) -> Identity:
+        """Who we are."""
+        return local_identity(self.connection, self.local)
+
+    @property
+    def wanted(self) -> Identity | None:
+        """Who the peer must be, None if that is for it to prove."""
+        return remote_identity(self.connection, self.remote)
+
+    @property
+    def named(self) -> Identity | None:
+        """Whom we ask for: the one that the peer must be, unless several would do."""
+        return None if self.wanted is None or is_pattern(self.wanted) else self.wanted
+
+    def prover(self, peer: Identity | None) -> Prover:
+        """Our way to prove who we are, a signature before anything else; raises LocalError if we have none."""
+        end = self.connection.local
+        own = end.public_key or (public_key(end.certificates[0]) if end.certificates else None)
+        if end.auth.signatures is not None and own is not None:
+            key = self.credentials.key_for(own)
+            if key is None:
+                raise LocalError(f"no private key for {self.me}: add it to the secrets")
+            return Signer(key, end.auth.signatures)
+        if end.auth.secret:
+            return self._shared_key(peer or self.wanted or Identity.of_address(self.remote))
+        if end.auth.null:
+            return Nobody()
+        raise LocalError(f"{self.connection.name} names no certificate or key of {self.me}")
+
+    def certificates(self, requests: Iterable[CertRequest]) -> Payloads:
+        """Our certificate, and those between it and its authority, with these requests of the peer."""
+        end = self.connection.local
+        if not end.certificates or end.auth.signatures is None or end.send_certificate is SendCert.NEVER:
+            return ()
+        known = self.credentials.store
+        store = Store(known.anchors, (*end.certificates[1:], *known.intermediates))
+        wanted = [each.data for each in requests if each.encoding is CertEncoding.X509_SIGNATURE]
+        asked = any(store.answers(end.certificates[0], each) for each in wanted)
+        if end.send_certificate is SendCert.IF_ASKED and not asked:
+            return ()
+        chain = store.chain(end.certificates[0])
+        return tuple(CertPayload(CertEncoding.X509_SIGNATURE, each.public_bytes(Encoding.DER)) for each in chain)
+
+    def requests(self) -> tuple[CertRequest, ...]:
+        """What to ask the peer for: a certificate of an authority that we trust, unless we know its key."""
+        end = self.connection.remote
+        if end.auth.signatures is None or end.public_key is not None or end.certificates:
+            return ()
+        authorities = self._store().request()
+        return (CertRequest(CertEncoding.X509_SIGNATURE, authorities),) if authorities else ()
+
+    def checker(self, method: AuthMethod, peer: Identity, message: Message, now: datetime) -> Checker:
+        """What checks the peer's proof; `message` is that with its certificates.
+
+        Raises AuthenticationFailed if it may not be that peer, not in that way, or not with these certificates.
+        """
+        auth = self.connection.remote.auth
+        if not allows(auth, method):
+            raise AuthenticationFailed(f"the peer authenticates with {method.name}, not {auth}")
+        if method is AuthMethod.NULL:
+            return Nobody()
+        if self.wanted is not None and not matches(self.wanted, peer):
+            raise AuthenticationFailed(f"the peer is {peer}, not {self.wanted}")
+        if method is AuthMethod.SHARED_KEY or auth.signatures is None:
+            return self._checking_key(peer)
+        return Verifier(self._peer_key(peer, message, now), auth.signatures)
+
+    def _checking_key(self, peer: Identity) -> SharedKey:
+        try:
+            return self._shared_key(peer)
+        except LocalError as error:
+            raise AuthenticationFailed(str(error)) from error
+
+    def _shared_key(self, peer: Identity) -> SharedKey:
+        secret = find_secret(self.credentials.secrets, self.me, peer)
+        if secret is None:
+            line = f'"{self.me} {peer} : PSK ..."'
+            raise LocalError(f"no preshared key for {self.me} and {peer}: add {line} to the secrets")
+        return SharedKey(secret.key)
+
+    def _store(self) -> Store:
+        """Whom we trust to say who the peer is: itself, if its certificate is known."""
+        end, known = self.connection.remote, self.credentials.store
+        return Store(end.certificates[:1] or end.anchors or known.anchors, known.intermediates)
+
+    def _peer_key(self, peer: Identity, message: Message, now: datetime) -> PublicKey:
+        end = self.connection.remote
+        if end.public_key is not None:
+            return end.public_key
+        sent = tuple(load_certificate(data) for data in _sent(message, CertEncoding.X509_SIGNATURE))
+        if not (known := sent or end.certificates[:1]):
+            raise AuthenticationFailed("the peer sent no certificate")
+        self._check(known[0], known[1:], peer, message, now)
+        return public_key(known[0])
+
+    def _check(
+        self, certificate: Certificate, others: tuple[Certificate, ...], peer: Identity, message: Message, now: datetime
+    ) -> None:
+        path = validate(self._store(), certificate, others, now)
+        check_identity(certificate, peer, self.wanted)
+        lists = tuple(load_crl(data) for data in _sent(message, CertEncoding.CRL))
+        check_path(path, Evidence((*self.credentials.lists, *lists)), now, strict=self.credentials.strict)
+
+
+def _sent(message: Message, encoding: CertEncoding) -> list[bytes]:
+    """What the peer sent in CERT payloads of an encoding, as much of it as is reasonable."""
+    return [each.data for each in message.all(CertPayload) if each.encoding is encoding][:_MOST_CERTIFICATES]
