@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 
 from ikeclone.backend import Counters
@@ -40,9 +41,13 @@ class View:
         """The fallback and every CPU of a connection; raises LocalError when there is no such connection."""
         tunnel = self._endpoint.tunnel(name)
         cpus = tunnel.host.resources.cpus()
-        rows = [self._clone_row(tunnel, child) for child in _in_order(tunnel)]
+        over = self._over_fallback(tunnel)
+        rows = [self._clone_row(tunnel, child, over) for child in _in_order(tunnel)]
         served = {child.cpu for child in tunnel.clones}
-        rows += [CloneRow(name="", cpu=cpu, state=_unserved(tunnel, cpu)) for cpu in sorted(cpus - served)]
+        rows += [
+            CloneRow(name="", cpu=cpu, state=_unserved(tunnel, cpu), over_fallback=over[cpu])
+            for cpu in sorted(cpus - served)
+        ]
         wait = tunnel.clones.refused_until - self._now
         return ClonesReport(
             connection=name,
@@ -50,7 +55,16 @@ class View:
             rows=sorted(rows, key=lambda row: (-1 if row.cpu is None else row.cpu, row.name)),
             refused=wait > 0,
             retry_in=max(wait, 0.0) or None,
+            refusal=tunnel.clones.refusal,
+            refusals=tunnel.clones.refusals,
         )
+
+    def _over_fallback(self, tunnel: Tunnel) -> Counter[int]:
+        """How many packets of each CPU the connection's unbound SAs have carried."""
+        over: Counter[int] = Counter()
+        for child in tunnel.clones:
+            over.update(self._counted(child).out_by_cpu)
+        return over
 
     def connections(self) -> list[ConnectionRow]:
         """Every connection, as it was loaded."""
@@ -80,7 +94,7 @@ class View:
             cpu=child.cpu,
         )
 
-    def _clone_row(self, tunnel: Tunnel, child: Child) -> CloneRow:
+    def _clone_row(self, tunnel: Tunnel, child: Child, over: Counter[int]) -> CloneRow:
         counted = self._counted(child)
         used = max(counted.in_last, counted.out_last)
         return CloneRow(
@@ -97,6 +111,7 @@ class View:
             last_used=self._now - used if used else None,
             next_rekey=self._until(child, "rekey"),
             opened_by="us" if child.opened_by_us else "peer",
+            over_fallback=over[child.cpu] if child.cpu is not None else 0,
         )
 
     def _connection_row(self, tunnel: Tunnel) -> ConnectionRow:
@@ -157,7 +172,9 @@ def _in_order(tunnel: Tunnel) -> list[Child]:
 
 
 def _unserved(tunnel: Tunnel, cpu: int) -> str:
-    return "negotiating" if cpu in tunnel.clones.pending else "fallback"
+    if cpu in tunnel.clones.queued:
+        return "waiting for the peer's window"
+    return "negotiating" if cpu in tunnel.clones.asked else "fallback"
 
 
 def _state(tunnel: Tunnel) -> str:

@@ -114,6 +114,7 @@ class CloneRow(Message):
     """The fallback (`cpu` None) or a CPU with its clone; without an SA, SPIs are empty and numbers 0.
 
     `next_rekey` is None when it isn't ours to rekey, `last_used` is seconds ago and None when it never was.
+    `over_fallback` is how many packets of the CPU the present fallback has carried, where the data plane can tell.
     """
 
     name: str
@@ -129,13 +130,15 @@ class CloneRow(Message):
     last_used: float | None = None
     next_rekey: float | None = None
     opened_by: Literal["us", "peer"] | None = None
+    over_fallback: int = 0
 
 
 class ClonesReport(Message):
     """The clones of a connection, the fallback first, then by CPU.
 
-    `limit` is the most clones we open. `refused` tells that the peer takes no more of them; we ask again in
-    `retry_in` seconds, or with None not before the connection comes up anew.
+    `limit` is for how many CPUs we open clones. `refused` tells that the peer takes no more of them and answered
+    `refusal`; we ask again in `retry_in` seconds, or with None not before the connection comes up anew. `refusals`
+    is how often it has refused so far.
     """
 
     report: Literal["clones"] = "clones"
@@ -144,6 +147,8 @@ class ClonesReport(Message):
     rows: list[CloneRow]
     refused: bool = False
     retry_in: float | None = None
+    refusal: str = "TS_MAX_QUEUE"
+    refusals: int = 0
 
 
 class ChildRow(Message):

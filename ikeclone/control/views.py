@@ -40,19 +40,20 @@ def _whack_line(row: TrafficRow) -> str:
 
 def clones_table(report: ClonesReport) -> RenderableType:
     """A line for the fallback and each CPU."""
-    table = _table("name", "cpu", "state", "in SPI", "out SPI", "in", "out", "age", "used", "rekey", "by")
+    table = _table(
+        "name", "cpu", "state", "over fallback", "in SPI", "out SPI", "in", "out", "age", "used", "rekey", "by"
+    )
     for row in report.rows:
         table.add_row(*map(_cell, _clone_cells(row)))
     return Group(table, Text(_limit(report)))
 
 
 def _clone_cells(row: CloneRow) -> Iterable[str]:
+    head = row.name, _cpu(row.cpu), row.state, f"{row.over_fallback} pkt" if row.over_fallback else "-"
     if not row.inbound_spi:
-        return row.name, _cpu(row.cpu), row.state
+        return head
     return (
-        row.name,
-        _cpu(row.cpu),
-        row.state,
+        *head,
         row.inbound_spi,
         row.outbound_spi,
         _traffic(row.in_packets, row.in_bytes),
@@ -68,7 +69,9 @@ def _limit(report: ClonesReport) -> str:
     text = f"at most {report.limit} clones"
     if report.refused:
         again = "until it comes up anew" if report.retry_in is None else f"for {span(report.retry_in)}"
-        text += f"; the peer takes no more (TS_MAX_QUEUE): not asking {again}"
+        text += f"; the peer takes no more ({report.refusal}): not asking {again}"
+    if report.refusals:
+        text += f"; refused {report.refusals} so far"
     return text
 
 

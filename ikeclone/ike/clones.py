@@ -29,6 +29,7 @@ class Clones:
         self.asked: set[int | None] = set()
         self.per_resource = False
         self.refusals = 0
+        self.refusal = ""
         self.refused_until = 0.0
         self._refused_in_a_row = 0
 
@@ -90,12 +91,13 @@ class Clones:
         load.update(self.asked)
         return min(cpus, key=lambda cpu: (load[cpu], cpu not in self.queued, cpu))
 
-    def refuse(self, now: float, delay: float, most: float, *, lasting: bool) -> float | None:
+    def refuse(self, why: str, now: float, delay: float, most: float, *, lasting: bool) -> float | None:
         """The peer takes no clone now: ask for none for a while, twice as long each time when it says so for good.
 
         Returns the seconds, or None when we were waiting already.
         """
         self.refusals += 1
+        self.refusal = why
         if now < self.refused_until:
             return None
         if lasting:

@@ -63,7 +63,7 @@ class Openings:
         """The peer takes no clone now: do not ask again for a while; the fallback goes on carrying the packets."""
         settings = self._host.settings
         least = settings.clone_backoff if lasting else settings.retry_delay * (1 + self._host.fraction())
-        delay = self._clones.refuse(now, least, settings.clone_backoff_limit, lasting=lasting)
+        delay = self._clones.refuse(error.notify.name, now, least, settings.clone_backoff_limit, lasting=lasting)
         if delay is None:
             return
         self._tunnel.note(Kind.REFUSED, f"no further clone for {delay:.0f} seconds: {error}")

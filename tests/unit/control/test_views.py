@@ -77,14 +77,16 @@ def test_clones_table() -> None:
         last_used=4,
         next_rekey=27000,
         opened_by="us",
+        over_fallback=3,
     )
-    rows = [used.model_copy(update={"name": "west-0", "cpu": None, "last_used": None, "next_rekey": None}), used]
+    unbound = {"name": "west-0", "cpu": None, "last_used": None, "next_rekey": None, "over_fallback": 0}
+    rows = [used.model_copy(update=unbound), used]
     report = ClonesReport(connection="west", limit=2, rows=[*rows, CloneRow(name="west-2", cpu=1, state="no traffic")])
     assert rendered(clones_table(report)) == [
-        "name cpu state in SPI out SPI in out age used rekey by",
-        "west-0 any established c0ffee01 c0ffee02 10 pkt 840 B 20 pkt 1680 B 2m 5s never - us",
-        "west-1 0 established c0ffee01 c0ffee02 10 pkt 840 B 20 pkt 1680 B 2m 5s 4s ago in 7h 30m us",
-        "west-2 1 no traffic",
+        "name cpu state over fallback in SPI out SPI in out age used rekey by",
+        "west-0 any established - c0ffee01 c0ffee02 10 pkt 840 B 20 pkt 1680 B 2m 5s never - us",
+        "west-1 0 established 3 pkt c0ffee01 c0ffee02 10 pkt 840 B 20 pkt 1680 B 2m 5s 4s ago in 7h 30m us",
+        "west-2 1 no traffic -",
         "at most 2 clones",
     ]
 
@@ -97,8 +99,8 @@ def test_clones_table() -> None:
     ],
 )
 def test_a_peer_that_refuses(retry_in: float | None, text: str) -> None:
-    report = ClonesReport(connection="west", limit=2, rows=[], refused=True, retry_in=retry_in)
-    assert rendered(clones_table(report))[-1] == text
+    report = ClonesReport(connection="west", limit=2, rows=[], refused=True, retry_in=retry_in, refusals=3)
+    assert rendered(clones_table(report))[-1] == f"{text}; refused 3 so far"
 
 
 def test_status_tables() -> None:
