@@ -9,7 +9,7 @@ from ipaddress import IPv4Address
 from typing import Final, Protocol
 
 from ikeclone.backend import IPAddress, Path
-from ikeclone_esp.sockets import UDP_SEGMENT
+from ikeclone_esp.sockets import UDP_SEGMENT, sending
 
 LARGEST: Final = 65507  # octets of UDP payload in one send, the smaller of IPv4's and IPv6's
 _IP_PKTINFO: Final = 8
@@ -23,13 +23,20 @@ class EspPath(Protocol):
 
     def send(self, packets: memoryview, size: int) -> None: ...
 
+    def close(self) -> None:
+        """Give back what belongs to this path alone."""
+
 
 class UdpPath:
-    """ESP in UDP (RFC 3948): a run leaves in one system call, cut up by the kernel or the network card."""
+    """ESP in UDP (RFC 3948): a run leaves in one system call, cut up by the kernel or the network card.
 
-    def __init__(self, sock: socket.socket, path: Path) -> None:
+    It leaves by the socket `shared` of all SAs, or from a port of its own if the path names another one that is free.
+    """
+
+    def __init__(self, shared: socket.socket, path: Path) -> None:
         self.remote = (str(path.remote), path.remote_port)
-        self._sock, self._control = sock, dict[int, list[tuple[int, int, bytes]]]()
+        self._own = None if shared.getsockname()[1] == path.local_port else sending(shared, path.local_port)
+        self._sock, self._control = self._own or shared, dict[int, list[tuple[int, int, bytes]]]()
 
     def send(self, packets: memoryview, size: int) -> None:
         if len(packets) <= size:
@@ -47,6 +54,10 @@ class UdpPath:
             for start in range(0, len(packets), size):
                 self._sock.sendto(packets[start : start + size], self.remote)
 
+    def close(self) -> None:
+        if self._own is not None:
+            self._own.close()
+
 
 class RawPath:
     """ESP as IP protocol 50; the source address goes along, since a raw socket has none."""
@@ -59,6 +70,9 @@ class RawPath:
     def send(self, packets: memoryview, size: int) -> None:
         for start in range(0, len(packets), size):
             self._sock.sendmsg((packets[start : start + size],), self._control, 0, self.remote)
+
+    def close(self) -> None:
+        """Nothing here belongs to one path alone."""
 
 
 def _source(address: IPAddress) -> tuple[int, int, bytes]:

@@ -98,21 +98,25 @@ class Routes:
         selectors = [selector for policy in self._policies.values() for selector in policy.remote]
         return {network for selector in selectors for network in selector.networks()}
 
-    def _bypasses(self) -> set[tuple[IPAddress, int]]:
-        """Peers and the local UDP ports of packets to them that must not be tunnelled; port 0 stands for raw ESP."""
-        paths = [policy.path for policy in self._policies.values()]
-        return {(path.remote, port) for path in paths for port in {_RAW_ESP, 500, 4500, path.local_port}}
+    def _bypasses(self) -> set[tuple[IPAddress, str, int]]:
+        """Peers and what must not be tunnelled to them: raw ESP (port 0) and UDP from or to a port.
 
-    async def _bypass(self, command: str, bypass: tuple[IPAddress, int]) -> None:
+        An SA may send from a port of its own, but not to one.
+        """
+        paths = [policy.path for policy in self._policies.values()]
+        sources = {(path.remote, "sport", port) for path in paths for port in (_RAW_ESP, 500, 4500, path.local_port)}
+        return sources | {(path.remote, "dport", port) for path in paths for port in (4500, path.remote_port)}
+
+    async def _bypass(self, command: str, bypass: tuple[IPAddress, str, int]) -> None:
         """A rule for the tunnel's own packets: their peer may lie within the networks behind the tunnel, or be all of
         what is behind it."""
-        peer, port = bypass
+        peer, end, port = bypass
         rule = {"family": AF_INET if peer.version == 4 else AF_INET6, "table": _MAIN, "priority": _PRIORITY_BYPASS,
                 "dst": str(peer), "dst_len": peer.max_prefixlen}  # fmt: skip
         if port == _RAW_ESP:
             await self._do("rule", command, **rule, ip_proto=_ESP)
         else:
-            await self._do("rule", command, **rule, ip_proto=IPPROTO_UDP, sport_range=f"{port}:{port}")
+            await self._do("rule", command, **rule, ip_proto=IPPROTO_UDP, **{f"{end}_range": f"{port}:{port}"})
 
     async def _route(self, command: str, network: IPNetwork, source: IPAddress | None) -> None:
         preferred = {"prefsrc": str(source)} if source is not None and source.version == network.version else {}

@@ -75,7 +75,7 @@ class Routing:
         self._verdicts.clear()
 
     def set_fallback(self, connection: str, worker: int | None) -> None:
-        """Note which worker has the connection's fallback."""
+        """Note which worker has the connection's newest fallback."""
         if worker is None or worker == self._worker:
             self._fallback_workers.pop(connection, None)
         else:
@@ -106,10 +106,12 @@ class Routing:
             for sa in reversed(self._clones.get(connection, [])):
                 if sa.selectors.outbound(flow):
                     return Verdict(sa=sa, connection=connection)
-        for sa in reversed(self._fallbacks.get(connection, [])):
+        worker = self._fallback_workers.get(connection)
+        # One of our own is older than the other worker's: the peer may be about to forget it.
+        for sa in reversed(self._fallbacks.get(connection, []) if worker is None else []):
             if sa.selectors.outbound(flow):
                 return Verdict(sa=sa, connection=connection, ask=connection)
-        return Verdict(worker=self._fallback_workers.get(connection), connection=connection, ask=connection)
+        return Verdict(worker=worker, connection=connection, ask=connection)
 
     def _ask(self, connection: str) -> None:
         now = time.monotonic()

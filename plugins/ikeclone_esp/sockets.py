@@ -49,6 +49,24 @@ def _advice(first: socket.socket, error: OSError) -> str:
     return f"cannot share port {port} of {host} with the ESP workers: {error.strerror}"
 
 
+def sending(shared: socket.socket, port: int) -> socket.socket | None:
+    """A socket that sends from another port of the shared one's address; None when somebody else has that port.
+
+    SO_REUSEPORT lets an SA and its successor have the same. Nothing is received here: peers send to the shared one.
+    """
+    host, _, *rest = shared.getsockname()
+    sock = socket.socket(shared.family, socket.SOCK_DGRAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        enlarge(sock)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 0)
+        sock.bind((host, port, *rest))
+    except OSError:
+        sock.close()
+        return None
+    return sock
+
+
 def raw(family: socket.AddressFamily, workers: int) -> list[socket.socket]:
     """One raw socket per worker for ESP without UDP, each filtered for its worker's SPIs. Raises OSError."""
     made: list[socket.socket] = []

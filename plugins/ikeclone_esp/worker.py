@@ -145,6 +145,7 @@ class Worker:
                 self._remove(spi)
             case Move(spi, path):
                 outbound = self._find(spi)
+                outbound.path.close()
                 outbound.path = self._path(outbound.sa, path)
                 self._receiver.move(spi.to_bytes(4, "big"), path)
             case Fallback(connection, worker):
@@ -172,6 +173,7 @@ class Worker:
         outbound = self._outbound.pop(spi, None)
         if outbound is not None:
             self._routing.deactivate(outbound)
+            outbound.path.close()
 
     def _path(self, sa: ChildSa, path: Path) -> EspPath:
         if sa.udp_encapsulation:

@@ -23,6 +23,7 @@ from tests.dataplane.sides import GCM, Side, Tunnel, ping
 
 pytestmark = pytest.mark.root
 CPUS = sorted(EspBackend().cpus())
+ETH_P_IP = 0x0800
 
 
 def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
@@ -174,6 +175,46 @@ def test_a_new_address_is_reported_and_followed_when_told(tunnel: Tunnel) -> Non
                     assert outside.recv(2000)[:4] == spis[0].to_bytes(4, "big")
                 right.namespace.call(right.backend.move(spis[1], moved))
     assert [event for event in right.events if isinstance(event, Remapped)] == [Remapped(spis[1], moved)]
+
+
+def test_an_sa_sends_from_a_port_of_its_own_and_its_successor_from_the_same(tunnel: Tunnel) -> None:
+    left, right = tunnel.left, tunnel.right
+    with right.namespace_socket(socket.AF_PACKET, socket.SOCK_DGRAM, ETH_P_IP) as wire:
+        wire.settimeout(5)
+        for _ in range(2):
+            sa, other = tunnel.make()
+            tunnel.install(right, other)
+            tunnel.install(left, replace(sa, path=replace(sa.path, local_port=50001)))
+            assert ping(left, "10.2.0.1", CPUS[0], count=2) == 2
+            assert _source_port(wire, other.inbound_spi) == 50001
+        left.namespace.call(left.backend.move(sa.inbound_spi, replace(sa.path, local_port=50002)))
+        assert ping(left, "10.2.0.1", CPUS[0], count=2) == 2
+        while _source_port(wire, other.inbound_spi) != 50002:
+            continue  # what was sent before
+    assert not [event for event in left.events if isinstance(event, Remapped)]
+
+
+def test_an_sa_whose_port_somebody_else_has_sends_from_the_common_one(tunnel: Tunnel) -> None:
+    left, right = tunnel.left, tunnel.right
+    with (
+        right.namespace_socket(socket.AF_PACKET, socket.SOCK_DGRAM, ETH_P_IP) as wire,
+        left.namespace_socket(socket.AF_INET, socket.SOCK_DGRAM) as somebody,
+    ):
+        wire.settimeout(5)
+        somebody.bind((left.outer, 50001))
+        sa, other = tunnel.make()
+        tunnel.install(right, other)
+        tunnel.install(left, replace(sa, path=replace(sa.path, local_port=50001)))
+        assert ping(left, "10.2.0.1", CPUS[0], count=2) == 2
+        assert _source_port(wire, other.inbound_spi) == 4500
+
+
+def _source_port(wire: socket.socket, spi: int) -> int:
+    """The UDP source port of the next packet with this SPI on the wire: a packet socket's IPv4 packets."""
+    while True:
+        packet = wire.recv(2000)
+        if packet[9] == socket.IPPROTO_UDP and packet[28:32] == spi.to_bytes(4, "big"):
+            return int.from_bytes(packet[20:22], "big")
 
 
 def test_a_dead_worker_is_replaced(tunnel: Tunnel, caplog: pytest.LogCaptureFixture) -> None:

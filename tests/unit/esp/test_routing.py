@@ -55,6 +55,7 @@ def test_hold_then_fallback_then_clone_and_back(setting: Setting) -> None:
     setting.routing.set_fallback("net-net", 0)
     assert verdict(PACKET) == Verdict(worker=0, connection="net-net", ask="net-net")
     fallback = setting.outbound(child_sa(cpu=None))
+    setting.routing.set_fallback("net-net", 1)
     assert verdict(PACKET) == Verdict(sa=fallback, connection="net-net", ask="net-net")
     assert setting.events == [Acquire("net-net", 3)]
     clone = setting.outbound(child_sa(cpu=3))
@@ -65,6 +66,15 @@ def test_hold_then_fallback_then_clone_and_back(setting: Setting) -> None:
     for sa, then in ((rekeyed, clone), (clone, fallback), (fallback, None)):
         setting.routing.deactivate(sa)
         assert verdict(PACKET).sa is then
+
+
+def test_another_workers_newer_fallback_is_used_while_there_is_one(setting: Setting) -> None:
+    setting.route()
+    ours = setting.outbound(child_sa(cpu=None))
+    setting.routing.set_fallback("net-net", 0)
+    assert setting.routing.verdict(PACKET) == Verdict(worker=0, connection="net-net", ask="net-net")
+    setting.routing.set_fallback("net-net", None)
+    assert setting.routing.verdict(PACKET).sa is ours
 
 
 def test_the_narrower_policy_goes_first(setting: Setting) -> None:

@@ -40,6 +40,9 @@ class Wire:
         assert -(-len(packets) // size) <= 64
         self.runs.append((bytes(packets), size))
 
+    def close(self) -> None:
+        self.runs.clear()
+
     def packets(self) -> list[bytes]:
         return [run[i : i + size] for run, size in self.runs for i in range(0, len(run), size)]
 
