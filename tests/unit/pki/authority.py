@@ -34,6 +34,7 @@ def new_key(kind: str = "p256") -> PrivateKey:
         "p224": ec.SECP224R1(),
         "p256": ec.SECP256R1(),
         "p384": ec.SECP384R1(),
+        "p521": ec.SECP521R1(),
         "bp256": ec.BrainpoolP256R1(),
     }
     secret = next(_SECRETS)
