@@ -46,6 +46,7 @@ def rekey_after(lifetime: float, timing: Timing, fraction: float) -> float:
 
 
 def _respond_create_child_sa(sa: IkeSa, message: Message, now: float) -> Payloads:
+    sa.adopt(now)
     if message.require(Sa).proposals[0].protocol is ProtocolId.IKE:
         return respond_rekey_ike(sa, message, now)
     if sa.rekey is not None:

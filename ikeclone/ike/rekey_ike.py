@@ -42,11 +42,10 @@ class RekeyIke(Exchange):
 
     @property
     def heir(self) -> IkeSa | None:
-        """The peer's IKE SA, if it can take the place of the one that both sides rekey; that may be rekeyed too."""
-        sa = self.rival.sa if self.rival is not None else None
-        while sa is not None and sa.successor is not None:
-            sa = sa.successor
-        return sa if sa is not None and sa.state is State.ESTABLISHED else None
+        """The peer's IKE SA, if it can take the place of the one that both sides rekey and did not do so already."""
+        if self.rival is None or self.sa.state is not State.ESTABLISHED:
+            return None
+        return self.rival.sa if self.rival.sa.state is State.ESTABLISHED else None
 
     def request(self, now: float) -> Payloads | None:
         sa = self.sa
@@ -69,6 +68,10 @@ class RekeyIke(Exchange):
         shared, spis = self._pair.shared(theirs.data), (self._spi, chosen.spi)
         new = _successor(self.sa, suite, shared, nonces, spis, now, initiator=True)
         self.sa.rekey = None
+        if self.sa.state is not State.ESTABLISHED:
+            # The peer has settled for its own.
+            new.finish(DeleteIke(new, "redundant"), now)
+            return
         if (heir := self.heir) is not None and self.rival is not None:
             if min(nonces) < min(self.rival.nonces):
                 # Ours has the lowest nonce of the four: it is redundant, and the peer deletes the old SA (2.8.1).
@@ -84,6 +87,7 @@ class RekeyIke(Exchange):
         sa.rekey = None
         if (heir := self.heir) is not None:
             sa.supersede(heir, now)
+        if sa.state is not State.ESTABLISHED:
             return
         method = KeMethod(int.from_bytes(error.data, "big")) if isinstance(error, InvalidKePayload) else None
         if method in ke_methods(sa.tunnel.connection.ike) and method != self._method:
@@ -108,6 +112,7 @@ def respond_rekey_ike(sa: IkeSa, message: Message, now: float) -> Payloads:
     new = _successor(sa, suite, shared, nonces, spis, now, initiator=False)
     if sa.rekey is not None:
         sa.rekey.rival = Rival(new, nonces)
+        new.contested = sa
     else:
         sa.supersede(new, now)
     answer = Proposal(chosen.protocol, chosen.transforms, spis[1], chosen.number)

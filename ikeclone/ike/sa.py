@@ -93,7 +93,8 @@ class IkeSa:
         self.children: dict[int, Child] = {}
         self.queue: deque[Exchange] = deque()
         self.rekey: RekeyIke | None = None
-        self.successor: IkeSa | None = None
+        # The SA whose place this one takes unless our own successor of it does.
+        self.contested: IkeSa | None = None
         # SPIs that the peer deleted before we knew them: its request overtook the response that makes the SA.
         self.early_deletes: set[int] = set()
         self._finishing = False
@@ -357,7 +358,6 @@ class IkeSa:
     def supersede(self, new: IkeSa, now: float) -> None:
         """Hand every Child SA and every waiting exchange over to the IKE SA that takes this one's place."""
         self.retire(now)
-        self.successor = new
         new.children.update(self.children)
         self.children.clear()
         for exchange in self.queue:
@@ -367,6 +367,12 @@ class IkeSa:
         new._finishing, self._finishing = self._finishing, False
         self.tunnel.superseded(self, new)
         new.pump(now)
+
+    def adopt(self, now: float) -> None:
+        """The peer works with this one of two SAs that may take the same place: then it has settled for it."""
+        old, self.contested = self.contested, None
+        if old is not None and old.state is State.ESTABLISHED and self.state is State.ESTABLISHED:
+            old.supersede(self, now)
 
     def finish(self, exchange: Exchange, now: float) -> None:
         """Send the last request of this SA: nothing else is sent after it."""

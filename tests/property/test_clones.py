@@ -18,8 +18,6 @@ from ikeclone.ike.child import Child, ChildState
 from ikeclone.ike.host import Settings
 from ikeclone.ike.informational import DeleteChildren
 from ikeclone.ike.rekey_child import RekeyChild
-from ikeclone.ike.rekey_ike import RekeyIke
-from ikeclone.ike.sa import State
 from tests.pair.groups import PATIENT, ask, busy, traffic
 from tests.pair.network import NAME, Network, Side
 
@@ -77,17 +75,9 @@ class Clones(RuleBasedStateMachine):
         if child is not None and ike is not None:
             ask(self.net.sides[side], RekeyChild(ike, child))
 
-    @precondition(lambda self: not self.rekeying_ike)
     @rule(side=sides)
     def rekey_ike(self, side: int) -> None:
         self.net.sides[side].rekey(ike=True)
-
-    @property
-    def rekeying_ike(self) -> bool:
-        """Whether a side is at it: two at a time are a matter of their own."""
-        sas = [sa for side in self.net.sides for sa in side.endpoint.ike_sas() if sa.state is not State.DEAD]
-        waiting = any(isinstance(exchange, RekeyIke) for sa in sas for exchange in sa.queue)
-        return waiting or len(sas) > 2 or any(sa.rekey is not None for sa in sas)
 
     @rule(side=sides, which=st.integers(0, 9))
     def delete_clone(self, side: int, which: int) -> None:
