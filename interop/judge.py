@@ -40,6 +40,14 @@ def judge(capture: Path, keys: Path) -> Verdict:
     return Verdict(*counts)
 
 
+def esp_ports(capture: Path, source: str) -> dict[str, int]:
+    """The UDP source port of the newest packet of each SA that `source` sends on, by the SPI in hexadecimal."""
+    fields = ("-T", "fields", "-e", "esp.spi", "-e", "udp.srcport")
+    lines = _tshark(capture, capture.parent, f"esp && udp && ip.src == {source}", *fields).splitlines()
+    packets = [line.split() for line in lines]
+    return {spi.removeprefix("0x"): int(port) for spi, port in packets}
+
+
 def _tshark(capture: Path, keys: Path, wanted: str, *options: str) -> str:
     """The packets that a display filter lets through, as tshark prints them."""
     preferences = ("esp.enable_encryption_decode:TRUE", "esp.enable_authentication_check:TRUE")

@@ -144,6 +144,11 @@ class Lab:
         """Wait until the condition holds, return how long it took; raises TimeoutError about `what`."""
         return wait_until(condition, seconds, what)
 
+    @property
+    def capture(self) -> Path:
+        """What went over the cable so far."""
+        return self._capture.file
+
     def judge(self) -> Verdict:
         """Let tshark look at what went over the cable so far; raises UnsoundError."""
         return judge(self._capture.file, self.ikeclone.keys)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from interop.lab import Lab, cpus, expect
 
@@ -20,11 +20,11 @@ def ping_both_ways(lab: Lab) -> None:
     expect("octets of ikeclone's Child SAs", ours, [(octets, octets)])
 
 
-def open_clones(lab: Lab) -> list[int]:
-    """Bring both sides up with a clone for each CPU, two at most; returns these CPUs."""
+def open_clones(lab: Lab, settings: Mapping[str, str] | None = None) -> list[int]:
+    """Bring both sides up with a clone for each CPU, two at most; returns these CPUs. `settings` are ikeclone's."""
     ours = cpus()[:2]
     lab.strongswan.start(child={"per_cpu_sas": "yes"})
-    lab.start_ikeclone({"clones": "2"})
+    lab.start_ikeclone({"clones": "2", **(settings or {})})
     lab.up()
     expect("instances after up", list(lab.ikeclone.traffic()), ["gw-0"])
     for cpu in ours:
@@ -39,10 +39,21 @@ def clones_of(lab: Lab) -> list[int]:
     return sorted(row.cpu for row in lab.ikeclone.traffic().values() if row.cpu is not None)
 
 
+def reopen(lab: Lab, cpu: int) -> None:
+    """Ping on a CPU without a clone until it has one again."""
+    lab.wait(lambda: lab.ping(count=1, cpu=cpu) and cpu in clones_of(lab), f"another clone on CPU {cpu}")
+
+
+def cpu_of(lab: Lab) -> dict[str, int | None]:
+    """The CPU of each of ikeclone's instances by name."""
+    return {name: row.cpu for name, row in lab.ikeclone.traffic().items()}
+
+
 def rekey_children(lab: Lab, ours: list[int], rekey: Callable[[], object]) -> None:
     """Rekey every Child SA under traffic; nothing is lost, and each stays on its CPU."""
+    before = cpu_of(lab)
     replace(lab, lambda: {row.serial for row in lab.ikeclone.traffic().values()}, rekey)
-    expect("CPUs of the clones", clones_of(lab), ours)
+    expect("CPUs of the instances", cpu_of(lab), before)
     expect("strongSwan's Child SAs", len(lab.strongswan.children()), 1 + len(ours))
 
 
