@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
 
+from ikeclone.demo.capture import Capture
 from ikeclone.demo.daemons import IKECLONE, DaemonProcess
 from ikeclone.demo.namespaces import Namespace
 from ikeclone.demo.pings import RunningPing, ping
@@ -87,6 +88,10 @@ class KernelLab:
         self._sockets = Path(self._stack.enter_context(TemporaryDirectory(prefix="ikeclone-")))
         self._stack.enter_context(scratch(self._root))
         self.west, self.east = self._stack.enter_context(hosts())
+        self._capture = Capture(self.west, DEVICE, self.logs / "cable.pcap")
+        for side in (self.west, self.east):
+            log = self._stack.enter_context((self.logs / f"{side.name}.monitor").open("w"))
+            side.start("ip", "-timestamp", "xfrm", "monitor", "SA", "acquire", "expire", stdout=log)
         # strongSwan leaves the routes to the system.
         self.west.ip(f"route add {EAST.net} via {EAST.address} src {WEST.inner}")
         self.east.ip(f"route add {WEST.net} via {WEST.address} src {EAST.inner}")
@@ -101,6 +106,7 @@ class KernelLab:
             daemon.stop()
         for peer in self._peers:
             peer.collect()
+        self._capture.close()
         self._stack.close()
 
     def ikeclone(self, end: End = WEST, settings: Mapping[str, str] | None = None) -> KernelDaemon:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,7 +73,7 @@ class Half:
 
 
 def _progress(found: Any) -> list[tuple[str, bytes]]:
-    """The attributes with which a state goes on where this one ended."""
+    """The attributes with which a state goes on where this one ended. It is as new as it looks: newer ones send."""
     replay = ((name, found.get_attr(f"XFRMA_{name}")) for name in _REPLAY)
-    lifetime = ("LTIME_VAL", LifetimeCurrent.pack(found["curlft"]))
+    lifetime = ("LTIME_VAL", LifetimeCurrent.pack({**found["curlft"], "add_time": int(time.time())}))
     return [lifetime, *((name, bytes(value)) for name, value in replay if value is not None)]

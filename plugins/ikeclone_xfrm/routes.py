@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from contextlib import suppress
 from dataclasses import dataclass
+from socket import AF_INET, AF_INET6
 from typing import Any, Final
 
 from pyroute2 import AsyncIPRoute
@@ -37,9 +38,9 @@ class Routes:
 
     async def start(self) -> None:
         """Remove what a daemon that crashed has left."""
-        for number in (4, 6):
+        for number in (AF_INET, AF_INET6):
             with suppress(NetlinkError):
-                await self._netlink.flush_routes(table=TABLE, family={4: 2, 6: 10}[number])
+                await self._netlink.flush_routes(table=TABLE, family=number)
 
     async def stop(self) -> None:
         """Take everything back."""
@@ -48,6 +49,9 @@ class Routes:
         for number in self._families:
             with suppress(NetlinkError):
                 await self._netlink.rule("del", family=number, table=TABLE, priority=PRIORITY)
+        self._families.clear()
+
+    def close(self) -> None:
         self._netlink.close()
 
     async def add(self, policy: Policy) -> None:

@@ -56,7 +56,7 @@ class Trap:
 
     async def remove(self) -> None:
         """Let this traffic go its way without us; raises BackendError."""
-        self._cancel()
+        self.rest()
         async with self._changing:
             while self._installed:
                 await self._delete(self._installed.pop())
@@ -78,7 +78,7 @@ class Trap:
     async def disarm(self) -> None:
         """Raise no further acquire for a while; raises BackendError."""
         await self._set(armed=False)
-        self._cancel()
+        self.rest()
         self._timer = asyncio.get_running_loop().call_later(self._pause, self._spawn, self)
         self._pause = min(self._pause * 2, LONGEST_PAUSE)
 
@@ -87,14 +87,15 @@ class Trap:
 
         Raises BackendError.
         """
-        self._cancel()
+        self.rest()
         if changed:
             self._pause = FIRST_PAUSE
             self._told.clear()
         self._repeated = 0
         await self._set(armed=True)
 
-    def _cancel(self) -> None:
+    def rest(self) -> None:
+        """Do not arm at the end of a pause."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

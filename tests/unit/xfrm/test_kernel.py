@@ -10,13 +10,14 @@ import pytest
 from pyroute2 import AsyncIPRoute
 
 from ikeclone.backend import Acquire, BackendError
-from ikeclone_xfrm.backend import XfrmBackend, _lock
+from ikeclone_xfrm.backend import XfrmBackend
 from ikeclone_xfrm.decline import Decliner
 from ikeclone_xfrm.errors import NotThere
 from ikeclone_xfrm.listener import Listener
 from ikeclone_xfrm.numbers import Msg
 from ikeclone_xfrm.policies import is_ours
 from ikeclone_xfrm.probe import probe
+from ikeclone_xfrm.session import lock
 from ikeclone_xfrm.sockets import exempt
 from ikeclone_xfrm.states import identity
 from ikeclone_xfrm.sweep import sweep
@@ -165,8 +166,8 @@ async def _has_esp() -> bool:
 
 def test_there_is_one_backend_in_a_namespace(in_namespace: Run) -> None:
     async def check() -> None:
-        with _lock(), pytest.raises(BackendError, match="another ikeclone"):
-            _lock()
-        _lock().close()
+        with lock(), pytest.raises(BackendError, match="another ikeclone"):
+            lock()
+        lock().close()
 
     in_namespace(check())
