@@ -19,7 +19,6 @@ from ikeclone.commands import Commands, Progress
 from ikeclone.connection import Auto, Connection
 from ikeclone.control import models
 from ikeclone.control.server import ControlServer
-from ikeclone.credentials import Credentials
 from ikeclone.errors import ConfigError, LocalError
 from ikeclone.ike.actions import Action, IkeKeyed, InstallChild, Kind, Report
 from ikeclone.ike.endpoint import Endpoint
@@ -50,14 +49,12 @@ class Daemon:
 
     def __init__(self, options: DaemonOptions) -> None:
         self._config = config.load(options.config)
-        secrets = config.load_secrets(options.secrets)
-        config.check_secrets(self._config, secrets)
+        credentials = config.load_credentials(self._config, options.secrets, date())
         self.backend: Backend = load_backend(options.backend)
         self._keylog = KeyLog(options.keylog) if options.keylog else None
         self.now, self.wall = time.monotonic, time.time
         self.started = self.now()
         settings = Settings(key_log=options.keylog is not None)
-        credentials = Credentials(secrets)
         self.endpoint = Endpoint(self.backend, os.urandom, date, self.now(), credentials, settings)
         self._net = Net(self._received)
         self._commands = Commands(self)
@@ -175,7 +172,12 @@ class Daemon:
     async def _survey(self) -> None:
         while True:
             await asyncio.sleep(SURVEY)
-            self.endpoint.survey(await self.backend.counters(), self.now())
+            try:
+                counters = await self.backend.counters() if self.endpoint.wants_counters else {}
+            except BackendError as error:
+                log.warning("no counters, so no clone is idle: %s", error)
+                continue
+            self.endpoint.survey(counters, self.now())
             self.stir()
 
     def _heard(self, event: Event) -> None:

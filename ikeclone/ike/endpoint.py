@@ -86,10 +86,15 @@ class Endpoint:
             except LocalError as error:
                 tunnel.note(Kind.FAILED, str(error))
 
+    @property
+    def wants_counters(self) -> bool:
+        """Whether the next survey needs them."""
+        return any(tunnel.openings.wants_counters for tunnel in self.tunnels.values())
+
     def survey(self, counters: Mapping[int, Counters], now: float) -> None:
         """Look now and then, every few seconds, at which clones are used and which CPUs are there.
 
-        `counters` are the data plane's, by inbound SPI.
+        `counters` are the data plane's, by inbound SPI, or nothing if they are not wanted.
         """
         for tunnel in self.tunnels.values():
             tunnel.openings.survey(counters, now)

@@ -70,6 +70,11 @@ class Openings:
         if self._eager and not lasting:
             self._open_all_later(delay, now)
 
+    @property
+    def wants_counters(self) -> bool:
+        """Whether there is a clone that may be idle, or an SA whose use would prove that the peer has it."""
+        return bool(self._patience and self._clones.clones) or self._tunnel.children.senders.waiting
+
     def survey(self, counters: Mapping[int, Counters], now: float) -> None:
         """Take down clones that are idle and those of CPUs that are gone; traffic opens them again."""
         self._tunnel.children.senders.used(counters)

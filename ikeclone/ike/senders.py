@@ -73,6 +73,11 @@ class Senders:
         for child in [c for c, newest in self._awaiting.items() if newest <= has and c.inbound_spi in sa.children]:
             self._stop_waiting(child)
 
+    @property
+    def waiting(self) -> bool:
+        """Whether an SA waits for proof."""
+        return bool(self._awaiting)
+
     def used(self, counters: Mapping[int, Counters]) -> None:
         """What came in on an SA proves that the peer has it."""
         for child in [c for c in self._awaiting if (n := counters.get(c.inbound_spi)) and n.in_packets]:

@@ -141,7 +141,8 @@ class Side:
 
     def survey(self) -> None:
         """Let the endpoint look at its clones, as the daemon does every few seconds."""
-        self.endpoint.survey(self.backend.counted, self.network.now)
+        counters = self.backend.counted if self.endpoint.wants_counters else {}
+        self.endpoint.survey(counters, self.network.now)
         self.network.settle(self)
 
     def kinds(self, *kinds: Kind) -> list[Report]:
