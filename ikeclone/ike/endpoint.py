@@ -157,7 +157,13 @@ class Endpoint:
 
     def tick(self, now: float) -> None:
         """Do what is due."""
-        self.host.timers.run(now)
+        for owner, callback in self.host.timers.due(now):
+            try:
+                callback(now)
+            except Exception:
+                log.exception("timer of %s: internal error", type(owner).__name__)
+                if isinstance(owner, IkeSa | Initiation):
+                    self._abort(owner, now)
 
     def timer(self) -> float | None:
         """When `tick` wants to be called next."""

@@ -63,9 +63,11 @@ def _expire(sa: IkeSa, now: float) -> None:
 
 def _check_liveness(sa: IkeSa, now: float) -> None:
     delay = sa.tunnel.connection.timing.dpd_delay
-    if now >= sa.heard + delay and not sa.requests.outstanding:
-        sa.enqueue(Liveness(sa), now)
-    due = (now if sa.requests.outstanding else sa.heard) + delay
+    due = sa.heard + delay
+    if due <= now:
+        if not sa.requests.outstanding:
+            sa.enqueue(Liveness(sa), now)
+        due = now + delay
     sa.host.timers.set(sa, "liveness", due, lambda at: _check_liveness(sa, at))
 
 

@@ -109,6 +109,7 @@ def respond_rekey_child(sa: IkeSa, message: Message, rekey: Notify, now: float) 
         raise TemporaryFailure("it may be the SA whose response is on its way")
     if old is None:
         return (Notify(ChildSaNotFound.notify, b"", ProtocolId.ESP, rekey.spi),)
+    tunnel.children.senders.named(old)
     ours = tunnel.children.rekeys.get(old)
     if old.state not in (ChildState.INSTALLED, ChildState.REKEYING) or (ours and ours.rival):
         raise TemporaryFailure(f"{old.name} has been replaced already")

@@ -375,7 +375,9 @@ class IkeSa:
             old.supersede(self, now)
 
     def finish(self, exchange: Exchange, now: float) -> None:
-        """Send the last request of this SA: nothing else is sent after it."""
+        """Send the last request of this SA: nothing else is sent after it, not even another last one."""
+        if self._finishing:
+            return
         for waiting in self.queue:
             waiting.dropped()
         self.queue.clear()

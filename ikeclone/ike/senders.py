@@ -83,6 +83,11 @@ class Senders:
         for child in [c for c in self._awaiting if (n := counters.get(c.inbound_spi)) and n.in_packets]:
             self._stop_waiting(child)
 
+    def named(self, child: Child) -> None:
+        """The peer names this SA in a request, so it has our answer that made it."""
+        if child in self._awaiting:
+            self._stop_waiting(child)
+
     def doubted(self, sa: IkeSa, now: float) -> None:
         """The peer repeats a request, so an answer of ours was lost: wait longer, as its pauses do."""
         for child in self._awaiting:

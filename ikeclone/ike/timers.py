@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 Callback = Callable[[float], None]
@@ -55,12 +55,12 @@ class Timers:
             heapq.heappop(self._heap)
         return None
 
-    def run(self, now: float) -> None:
-        """Fire every timer that is due, in order; also those that a callback sets to the past."""
+    def due(self, now: float) -> Iterator[tuple[object, Callback]]:
+        """The owners and callbacks of the timers that are due, in order; also of those that a callback sets so."""
         while (when := self.next()) is not None and when <= now:
             _, owner, name = heapq.heappop(self._heap)
             _, callback = self._live[owner].pop(name)
-            callback(now)
+            yield owner, callback
 
     def _is_live(self, entry: _Entry, owner: object, name: str) -> bool:
         timer = self._live.get(owner, {}).get(name)

@@ -62,6 +62,7 @@ class Tunnel:
 
     def up(self, now: float) -> None:
         """Bring the connection up; raises LocalError when that cannot even be tried."""
+        self.wanted = self.wanted or self.connection.auto is Auto.START
         if self.usable and self.clones.fallback is not None:
             self.note(Kind.CHILD_UP, "the connection is up already")
         elif self.ike is not None and self.ike.state is State.ESTABLISHED:

@@ -303,6 +303,109 @@ def test_a_bug_in_one_ike_sa_ends_only_that_one(
     net.assert_consistent()
 
 
+def test_a_bug_in_a_timer_ends_only_its_ike_sa(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    net = Network(west={"timing": Timing(dpd_delay=5)}).established()
+    ike = net.west.ike
+    assert ike is not None
+
+    def explode(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(ike, "enqueue", explode)
+    net.run(30)
+    assert "internal error" in caplog.text
+    assert ike.state is State.DEAD
+    assert [len(side.children) for side in net.sides] == [1, 1]
+    net.assert_consistent()
+
+
+def test_a_request_that_overtakes_the_ike_auth_response_is_left_until_it_is_repeated() -> None:
+    net = Network().hold()
+    west, east = net.sides
+    west.up()
+    for side in (east, west, east):
+        side.take()
+    (first,) = east.children
+    east.rekey()
+    west.take(1)
+    assert west.endpoint.counters["request before authentication"] == 1
+    assert not east.inbox
+    net.release()
+    net.run(5)
+    assert len(east.children) == 1
+    assert first not in east.children
+    net.assert_consistent()
+
+
+def test_one_of_two_simultaneous_ike_sas_is_ended_by_the_peer_that_we_would_have_kept() -> None:
+    net = Network().hold()
+    west, east = net.sides
+    west.up()
+    east.up()
+    while len(west.children) < 2:
+        net.run(0.01)
+        for side in net.sides:
+            if side.inbox:
+                side.take()
+    kept = west.ike
+    assert kept is not None
+    assert len(list(west.endpoint.ike_sas())) == 2
+    kept.close(net.now, "for the test")
+    net.settle(west)
+    other = west.ike
+    assert other is not None
+    assert (other.state, len(west.children)) == (State.ESTABLISHED, 1)
+
+
+def test_down_of_a_connection_that_starts_by_itself_lasts_until_it_is_brought_up() -> None:
+    net = Network(west={"auto": Auto.START, "timing": Timing(retransmit_timeout=10)})
+    net.run(1)
+    net.west.down()
+    net.run(600)
+    assert [side.children for side in net.sides] == [[], []]
+    net.link.cut = True
+    net.west.up()
+    net.run(100)
+    net.link.cut = False
+    net.run_until(lambda: bool(net.west.children), limit=400)
+
+
+def test_down_twice_while_a_request_is_under_way_is_down() -> None:
+    net = Network(west={"timing": Timing(dpd_delay=5)}).established()
+    net.west.rekey()
+    net.west.down()
+    net.west.down()
+    net.run(120)
+    for side in net.sides:
+        assert (side.children, list(side.endpoint.ike_sas())) == ([], [])
+
+
+def test_up_right_after_down_is_up() -> None:
+    net = Network().established()
+    net.west.down()
+    net.west.up()
+    net.run(60)
+    assert [len(side.children) for side in net.sides] == [1, 1]
+    net.assert_consistent()
+
+
+def test_a_peer_that_starts_anew_while_both_rekey_leaves_nothing_behind() -> None:
+    net = Network().established().hold()
+    west, east = net.sides
+    west.rekey(ike=True)
+    east.rekey(ike=True)
+    east.take()
+    west.inbox.clear()
+    west.start()
+    west.up()
+    net.release()
+    net.run(200)
+    assert len(list(east.endpoint.ike_sas())) == 1
+    net.assert_consistent()
+
+
 def test_a_lost_fallback_is_made_anew() -> None:
     net = Network().established()
     net.west.packet(0)

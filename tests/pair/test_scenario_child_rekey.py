@@ -419,3 +419,32 @@ def test_collision_ike_delete(net: Network, roles: tuple[Side, Side]) -> None:
     us.take()
     assert us.children == []
     assert_nothing(net)
+
+
+def test_rekey_of_an_sa_whose_response_is_late(net: Network) -> None:
+    """East rekeys the new SA before west knows it: to be tried again, not gone."""
+    west, east = net.sides
+    west.rekey()
+    east.take()
+    east.rekey()
+    west.take(1)
+    assert notifies(east) == {NotifyType.TEMPORARY_FAILURE}
+    assert_one_tunnel(net)
+    assert_never_down(net)
+
+
+def test_an_sa_that_is_rekeyed_again_at_once(net: Network) -> None:
+    """The responder sends on what the initiator has: naming the first new SA proves it, not yet the second."""
+    west, east = net.sides
+    west.rekey()
+    east.take()
+    west.take()
+    delete_of_old = east.inbox.popleft()
+    west.rekey()
+    east.take()
+    assert [child.active for child in east.children] == [False, True, False]
+    east.inbox.append(delete_of_old)
+    east.take()
+    assert [child.active for child in east.children] == [True, False]
+    assert_one_tunnel(net)
+    assert_never_down(net)

@@ -8,6 +8,7 @@ import pytest
 
 from ikeclone.crypto.registry import parse_ike
 from ikeclone.ike.actions import Kind
+from ikeclone.ike.child import ChildState
 from ikeclone.ike.sa import IkeSa, State
 from ikeclone.numbers import NotifyType, ProtocolId
 from ikeclone.wire.payloads import Delete
@@ -277,3 +278,71 @@ def test_collision_delete_drop_delete(net: Network, roles: tuple[Side, Side]) ->
     us.take()
     peer.take()
     assert_nothing(net)
+
+
+def test_peer_that_uses_its_new_sa_has_replaced_the_old_one(net: Network) -> None:
+    """East has asked too, which west does not know: what west does on its new IKE SA is for the moved Child SAs."""
+    west, east = net.sides
+    east.rekey(ike=True)
+    west.rekey(ike=True)
+    east.take()
+    west.take(1)
+    old, request = west.inbox.popleft(), east.inbox.popleft()
+    assert states(west) == [DELETING, ESTABLISHED]
+    child = only_child(west)
+    west.rekey()
+    east.take()
+    assert only_child(west) is child
+    assert [c.state for c in east.children] == [ChildState.REKEYED, ChildState.INSTALLED]
+    assert states(east) == [REKEYED, ESTABLISHED]
+    east.inbox.append(request)
+    west.inbox.append(old)
+    assert_one_tunnel(net)
+    assert_never_down(net)
+
+
+def test_peer_that_rekeys_its_new_sa_again(net: Network) -> None:
+    """As before, and west rekeys its new IKE SA at once: the Child SAs go where that leads, whatever comes late."""
+    west, east = net.sides
+    old = ike_sa(west)
+    east.rekey(ike=True)
+    west.rekey(ike=True)
+    west.rekey(ike=True)
+    east.take()
+    west.take(1)
+    delete_of_old = east.inbox.popleft()
+    east.take()
+    east.inbox.append(delete_of_old)
+    east.take()
+    assert_rekeyed(net, old)
+
+
+def test_down_while_a_rekey_is_under_way(net: Network, roles: tuple[Side, Side]) -> None:
+    """The new IKE SA is deleted at once, and so is the old one."""
+    us, peer = roles
+    us.rekey(ike=True)
+    us.down()
+    peer.take()
+    us.take()
+    assert states(us) == [DELETING, DELETING]
+    for _ in range(2):
+        assert has_delete(peer)
+        peer.take()
+        us.take()
+    assert_nothing(net)
+
+
+def test_lost_answer_is_repeated_until_the_peer_would_give_up(net: Network) -> None:
+    """The responder keeps the old IKE SA as long as the initiator may ask for the answer again."""
+    west, east = net.sides
+    old = ike_sa(west)
+    west.rekey(ike=True)
+    east.take()
+    west.inbox.clear()
+    net.run(32)
+    assert len(east.inbox) == 6
+    east.take(5)
+    west.take()
+    east.inbox.clear()
+    assert states(west) == [DELETING, ESTABLISHED]
+    assert_rekeyed(net, old)

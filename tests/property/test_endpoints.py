@@ -1,0 +1,172 @@
+"""Whatever two endpoints do on a bad network, when it heals they agree, and nothing is left over.
+
+`IKECLONE_EXAMPLES=5000 pytest --timeout=0 tests/property/test_endpoints.py` searches longer, and elsewhere each time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+
+from ikeclone.connection import Auto, Timing
+from ikeclone.errors import LocalError
+from ikeclone.ike.host import Settings
+from ikeclone.ike.sa import State
+from tests.pair.network import NAME, Network, Side
+
+EXAMPLES = int(os.environ.get("IKECLONE_EXAMPLES", "0"))
+# Shrinking takes minutes, and thirty steps are read soon enough.
+PHASES = (Phase.explicit, Phase.generate)
+THOROUGH = settings(deadline=None, derandomize=not EXAMPLES, database=None, print_blob=False, phases=PHASES)
+TIMING = Timing(ike_lifetime=3600, child_lifetime=1200, margin=100, retransmit_timeout=15, dpd_delay=10)
+
+west_or_east = st.sampled_from(["west", "east"])
+moments = st.sampled_from([0.0, 0.005, 0.011, 0.03, 0.1, 0.6, 2.0, 9.0, 40.0])
+
+
+def live_sas(side: Side) -> list[bytes]:
+    """The IKE SAs that a side would still use, by the initiator's SPI."""
+    return [sa.spi_i for sa in side.endpoint.ike_sas() if sa.state is not State.DEAD]
+
+
+class TwoEndpoints(RuleBasedStateMachine):
+    """A tunnel, commands and traffic at both its ends, and the weather between them."""
+
+    @initialize(
+        seed=st.integers(0, 2**16),
+        clones=st.tuples(*[st.sampled_from([0, 1, 2, None])] * 2),
+        auto=st.tuples(*[st.sampled_from([Auto.ADD, Auto.ONDEMAND, Auto.START])] * 2),
+        fragment_size=st.sampled_from([1252, 150]),
+        cpus=st.tuples(*[st.integers(1, 3)] * 2),
+    )
+    def start(
+        self,
+        seed: int,
+        clones: tuple[int | None, int | None],
+        auto: tuple[Auto, Auto],
+        fragment_size: int,
+        cpus: tuple[int, int],
+    ) -> None:
+        west, east = ({"clones": c, "auto": a, "timing": TIMING} for c, a in zip(clones, auto, strict=True))
+        host = Settings(
+            fragment_size=fragment_size,
+            retry_delay=2.0,
+            retry_delay_limit=20.0,
+            clone_backoff=5.0,
+            clone_backoff_limit=20.0,
+        )
+        self.net = Network(cpus=cpus, seed=seed, west=west, east=east, settings=host)
+        self.taken_down = dict.fromkeys(self.net.sides, False)
+
+    def side(self, name: str) -> Side:
+        side = getattr(self.net, name)
+        assert isinstance(side, Side)
+        return side
+
+    @rule(name=west_or_east)
+    def up(self, name: str) -> None:
+        self.side(name).up()
+        self.taken_down[self.side(name)] = False
+
+    @rule(name=west_or_east)
+    def down(self, name: str) -> None:
+        self.side(name).down()
+        self.taken_down[self.side(name)] = True
+
+    @rule(name=west_or_east, ike=st.booleans())
+    def rekey(self, name: str, ike: bool) -> None:
+        with contextlib.suppress(LocalError):
+            self.side(name).rekey(ike=ike)
+
+    @rule(names=st.lists(st.tuples(west_or_east, st.integers(0, 2)), min_size=1, max_size=4))
+    def packets(self, names: list[tuple[str, int]]) -> None:
+        for name, cpu in names:
+            if cpu in self.side(name).backend.cpus():
+                self.side(name).packet(cpu)
+
+    @rule(name=west_or_east)
+    def restart(self, name: str) -> None:
+        self.side(name).start()
+        self.taken_down[self.side(name)] = False
+
+    @rule(
+        loss=st.sampled_from([0.0, 0.1, 0.4, 1.0]),
+        repeat=st.sampled_from([0.0, 0.3]),
+        jitter=st.sampled_from([0.0, 0.02, 1.0]),
+    )
+    def weather(self, loss: float, repeat: float, jitter: float) -> None:
+        link = self.net.link
+        link.loss, link.repeat, link.jitter = loss, repeat, jitter
+
+    @rule(seconds=moments)
+    def wait(self, seconds: float) -> None:
+        self.net.run(seconds)
+
+    def teardown(self) -> None:
+        if not hasattr(self, "net"):
+            return
+        self.weather(0.0, 0.0, 0.0)
+        self.net.run(200)
+        self.settle()
+        for side in self.net.sides:
+            tunnel = side.endpoint.tunnels[NAME]
+            if side.conn.auto is Auto.START and not self.taken_down[side]:
+                assert tunnel.wanted
+            if tunnel.wanted:
+                assert side.children, f"{side.address} is down"
+        self.net.west.up()
+        self.net.run(10)
+        self.settle()
+        self.assert_carries()
+
+    def settle(self) -> None:
+        """Both sides agree now, or in a moment when a rekey is under way."""
+        for _ in range(40):
+            with contextlib.suppress(AssertionError):
+                return self.assert_agree()
+            self.net.run(1)
+        return self.assert_agree()
+
+    def assert_agree(self) -> None:
+        self.net.assert_consistent()
+        west, east = (live_sas(side) for side in self.net.sides)
+        assert west == east
+        assert len(west) <= 1
+
+    def assert_carries(self) -> None:
+        self.net.lost_packets.clear()
+        for side in self.net.sides:
+            assert all(side.packet(cpu) for cpu in side.backend.cpus())
+        self.net.run(1)
+        assert self.net.lost_packets == []
+
+
+TwoEndpoints.TestCase.settings = settings(THOROUGH, max_examples=EXAMPLES or 150, stateful_step_count=30)
+test_two_endpoints = TwoEndpoints.TestCase
+
+
+@settings(THOROUGH, max_examples=EXAMPLES or 60)
+@given(
+    seed=st.integers(0, 2**16),
+    loss=st.sampled_from([0.0, 0.2, 0.4]),
+    steps=st.lists(st.tuples(west_or_east, st.sampled_from(["child", "ike"]), moments), max_size=12),
+)
+def test_rekeys_lose_no_packet(seed: int, loss: float, steps: list[tuple[str, str, float]]) -> None:
+    """A packet is only ever lost on its way: there is an SA for it, and the peer accepts it."""
+    timing = Timing(retransmit_timeout=600)
+    net = Network(seed=seed, west={"timing": timing}, east={"timing": timing}).established()
+    for cpu in (0, 1):
+        net.west.packet(cpu)
+        net.run(2)
+    net.link.loss = loss
+    for name, what, seconds in steps:
+        with contextlib.suppress(LocalError):
+            getattr(net, name).rekey(ike=what == "ike")
+        for _ in range(10):
+            assert all(side.packet(cpu) for side in net.sides for cpu in (0, 1))
+            net.run(seconds / 10)
+    assert net.lost_packets == []
