@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as jsonlib
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -37,7 +38,7 @@ class LogLevel(StrEnum):
 def daemon(
     ctx: typer.Context,
     config: Annotated[Path, typer.Option(metavar="FILE", help="Connections.")] = CONFIG,
-    secrets: Annotated[Path, typer.Option(metavar="FILE", help="Preshared keys.")] = SECRETS,
+    secrets: Annotated[Path, typer.Option(metavar="FILE", help="Keys.")] = SECRETS,
     socket: Annotated[Path | None, typer.Option(metavar="PATH", help="The control socket to make.")] = None,
     backend: Annotated[BackendName, typer.Option(help="The data plane.")] = BackendName.AUTO,
     keylog: Annotated[
@@ -93,12 +94,12 @@ def check(
 
 def _checked(file: Path, secrets: Path | None) -> tuple[list[str], tuple[ConfigError, ...]]:
     """The names of the connections, and the mistakes."""
-    from ikeclone.config import ConfigErrors, check_secrets, load, load_secrets
+    from ikeclone.config import ConfigErrors, load, load_credentials
 
     try:
         config = load(file)
         if secrets is not None:
-            check_secrets(config, load_secrets(secrets))
+            load_credentials(config, secrets, datetime.now(UTC))
     except ConfigErrors as several:
         return [], several.errors
     return [conn.name for conn in config.connections], ()

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ikeclone.config.models import ConnKeywords, EndKeywords, Setup
+from cryptography.x509 import CertificateRevocationList
+
+from ikeclone.config.models import ConnKeywords, Setup
+from ikeclone.config.papers import Papers
 from ikeclone.config.problems import Place
-from ikeclone.connection import Connection
+from ikeclone.connection import Connection, End
+from ikeclone.pki.certificate import Certificate
 from ikeclone.selectors import IPAddress
 
 _MAX_NAMED = 8
@@ -16,11 +20,25 @@ _MAX_NAMED = 8
 
 @dataclass(frozen=True, slots=True)
 class Conn:
-    """`conn NAME` at `place`, with what its keywords say."""
+    """`conn NAME` at `place`, with what its keywords say and the files that they name hold."""
 
     name: str
     place: Place
     keywords: ConnKeywords
+    left: Papers
+    right: Papers
+
+    @property
+    def ends(self) -> tuple[End, End]:
+        """Left and right."""
+        said = self.keywords
+        pairs = (said.left, self.left), (said.right, self.right)
+        left, right = (replace(papers.end(end), auth=said.auth(end)) for end, papers in pairs)
+        return left, right
+
+    def papers(self, side: str) -> Papers:
+        """Those of "left" or "right"."""
+        return self.left if side == "left" else self.right
 
     def connection(self, addresses: Set[IPAddress]) -> Connection:
         """The connection of the host that has these addresses.
@@ -31,8 +49,8 @@ class Conn:
         said = self.keywords
         return Connection(
             name=self.name,
-            local=local.end(),
-            remote=remote.end(),
+            local=local,
+            remote=remote,
             ike=said.ike,
             esp=said.esp_proposals(),
             clones=said.clones,
@@ -49,14 +67,14 @@ class Conn:
             timing=said.timing(),
         )
 
-    def _oriented(self, addresses: Set[IPAddress]) -> tuple[EndKeywords, EndKeywords]:
-        left, right = self.keywords.left, self.keywords.right
-        ours = left.host in addresses, right.host in addresses
+    def _oriented(self, addresses: Set[IPAddress]) -> tuple[End, End]:
+        left, right = self.ends
+        ours = left.address in addresses, right.address in addresses
         if ours == (True, False):
             return left, right
         if ours == (False, True):
             return right, left
-        which = f"left={left.host or '%any'} and right={right.host or '%any'}"
+        which = f"left={left.address or '%any'} and right={right.address or '%any'}"
         if all(ours):
             raise self.place.error(f"conn {self.name}: {which} are both addresses of this host")
         has = ", ".join(map(str, sorted(addresses, key=str)[:_MAX_NAMED])) or "none"
@@ -65,8 +83,13 @@ class Conn:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """A configuration file without mistakes; conns that only serve as `also=` of others are left out."""
+    """A configuration file without mistakes; conns that only serve as `also=` of others are left out.
+
+    `authorities` are trusted, but for what the `lists` say that they revoked.
+    """
 
     path: Path
     setup: Setup
     connections: tuple[Conn, ...]
+    authorities: tuple[Certificate, ...] = ()
+    lists: tuple[CertificateRevocationList, ...] = ()

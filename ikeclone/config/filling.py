@@ -19,7 +19,7 @@ M = TypeVar("M", bound=Keyworded)
 Location = tuple[str, ...]
 
 _MAX_QUOTED = 60
-_MISSING = {"host": "the address of that end, or %any", "authby": "authby=secret, for a preshared key"}
+_MISSING = {"host": "the address of that end, or %any"}
 
 
 def _names(model: type[Keyworded]) -> list[str]:
@@ -47,6 +47,24 @@ def check_known(entry: Entry) -> None:
     close = get_close_matches(entry.key, known, n=1)
     hint = f" (did you mean '{close[0]}'?)" if close else ""
     raise entry.place.error(f"{entry.section}: unknown keyword '{entry.key}'{hint}")
+
+
+def is_whole(section: Merged) -> bool:
+    """Whether a template says all that a conn must say."""
+    return section.keywords.keys() >= {"left", "right"} and _says_how(section)
+
+
+def check_authby(section: Merged) -> None:
+    """Raise ConfigError unless a conn says how both of its ends authenticate."""
+    if not _says_how(section):
+        how = "give authby=secret, for a preshared key, authby=rsasig, ecdsa or eddsa, for signatures"
+        text = f"authby= is missing: {how}, or both leftauth= and rightauth="
+        raise section.place.error(f"{section.title}: {text}")
+
+
+def _says_how(section: Merged) -> bool:
+    said = {key for key, entry in section.keywords.items() if entry.value}
+    return "authby" in said or said >= {"leftauth", "rightauth"}
 
 
 def fill_setup(section: Merged) -> Setup:

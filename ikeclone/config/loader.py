@@ -1,22 +1,27 @@
-"""ipsec.conf from file to models, and what can be said of it beside ipsec.secrets."""
+"""ipsec.conf from file to models, with the certificates that it names."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
+from ikeclone.config.certificates import read_certificates, read_directory, read_lists
 from ikeclone.config.connections import Config, Conn
-from ikeclone.config.filling import check_known, fill_conn, fill_setup
+from ikeclone.config.filling import check_authby, check_known, fill_conn, fill_setup, is_whole
 from ikeclone.config.lexer import Section, read_sections
-from ikeclone.config.models import EndKeywords, Setup
-from ikeclone.config.problems import ConfigErrors, Problems
-from ikeclone.config.sections import Sections
-from ikeclone.connection import Secret, find_secret
+from ikeclone.config.models import Setup
+from ikeclone.config.papers import beside, mistake, read_papers
+from ikeclone.config.problems import Problems
+from ikeclone.config.sections import Merged, Sections
+from ikeclone.errors import ConfigError
+from ikeclone.pki.certificate import Certificate
 
-_REQUIRED = {"left", "right", "authby"}
+T = TypeVar("T")
 
 
 def load(path: Path) -> Config:
-    """Read a configuration file and those it includes.
+    """Read a configuration file, those it includes, and the certificates and lists that they name.
 
     Raises ConfigErrors with every mistake in them, each with its file and line.
     """
@@ -28,16 +33,11 @@ def load(path: Path) -> Config:
     with problems.gather():
         if sections.setup:
             setup = fill_setup(sections.setup)
-    conns = _conns(sections, problems)
+    authorities = _trusted(sections.setup, "cacerts", path, read_certificates, problems)
+    lists = _trusted(sections.setup, "crls", path, read_lists, problems)
+    conns = _conns(sections, authorities, problems)
     problems.check()
-    return Config(path, setup, conns)
-
-
-def check_secrets(config: Config, secrets: tuple[Secret, ...]) -> None:
-    """Raise ConfigErrors naming the conns that have no preshared key."""
-    missing = [conn for conn in config.connections if not _has_secret(conn, secrets)]
-    if missing:
-        raise ConfigErrors(conn.place.error(_no_secret(conn)) for conn in missing)
+    return Config(path, setup, conns, authorities, lists)
 
 
 def _check_known(sections: list[Section], problems: Problems) -> None:
@@ -47,27 +47,34 @@ def _check_known(sections: list[Section], problems: Problems) -> None:
                 check_known(entry)
 
 
-def _conns(sections: Sections, problems: Problems) -> tuple[Conn, ...]:
+def _conns(sections: Sections, authorities: tuple[Certificate, ...], problems: Problems) -> tuple[Conn, ...]:
     conns = []
     for section in sections.conns():
-        if section.template and not section.keywords.keys() >= _REQUIRED:
+        if section.template and not is_whole(section):
             continue
         with problems.gather():
-            conns.append(Conn(section.name, section.place, fill_conn(section)))
+            check_authby(section)
+        with problems.gather():
+            keywords = fill_conn(section)
+            papers = [read_papers(section, side, authorities) for side in ("left", "right")]
+            conns.append(Conn(section.name, section.place, keywords, *papers))
     return tuple(conns)
 
 
-def _ends(conn: Conn) -> tuple[EndKeywords, EndKeywords]:
-    return conn.keywords.left, conn.keywords.right
-
-
-def _has_secret(conn: Conn, secrets: tuple[Secret, ...]) -> bool:
-    """Whether there is a secret, whichever end is this host; an end that is anyone takes the other's."""
-    identities = [known for end in _ends(conn) if (known := end.end().identity)]
-    one, other = identities[0], identities[-1]
-    return find_secret(secrets, one, other) is not None or find_secret(secrets, other, one) is not None
-
-
-def _no_secret(conn: Conn) -> str:
-    names = " ".join(str(end.end().identity or "%any") for end in _ends(conn))
-    return f"conn {conn.name}: there is no preshared key: put a line '{names} : PSK \"...\"' into ipsec.secrets"
+def _trusted(
+    section: Merged | None, keyword: str, path: Path, read: Callable[[Path], tuple[T, ...]], problems: Problems
+) -> tuple[T, ...]:
+    """What the files hold of the directory that a keyword of `config setup` names, else of one beside the file."""
+    entry = section.keywords.get(keyword) if section else None
+    if entry and entry.value:
+        try:
+            return read_directory(beside(entry.place, entry.value), read)
+        except ValueError as error:
+            problems.add(mistake(entry, str(error)))
+        return ()
+    directory = path.parent / "ipsec.d" / keyword
+    try:
+        return read_directory(directory, read) if directory.is_dir() else ()
+    except ValueError as error:
+        problems.add(ConfigError(str(error)))
+    return ()

@@ -14,8 +14,10 @@ from pydantic import BaseModel, ConfigDict, PlainValidator, model_validator
 
 from ikeclone.backend import Mode
 from ikeclone.config import values
-from ikeclone.connection import Auto, Choice, ClonesMode, End, Identity, Timing
+from ikeclone.config.authby import parse_authby
+from ikeclone.connection import Authby, Auto, Choice, ClonesMode, Identity, SendCert, Timing
 from ikeclone.crypto import registry
+from ikeclone.crypto.signature import PublicKey
 from ikeclone.numbers import Esn, TransformType
 from ikeclone.selectors import IPAddress, TrafficSelector
 from ikeclone.wire.payloads import Proposal, Transform
@@ -32,7 +34,17 @@ _AUTO = {
 }
 _ESN = {"yes": (Esn.YES,), "no": (Esn.NO,), "either": (Esn.YES, Esn.NO)}
 
+_SENDCERT = {
+    "always": SendCert.ALWAYS,
+    "yes": SendCert.ALWAYS,
+    "sendifasked": SendCert.IF_ASKED,
+    "ifasked": SendCert.IF_ASKED,
+    "never": SendCert.NEVER,
+    "no": SendCert.NEVER,
+}
+
 YesNo = Annotated[bool, PlainValidator(values.yes_no)]
+Key = Annotated[PublicKey | None, PlainValidator(values.key)]
 Lifetime = Annotated[float, PlainValidator(values.duration(_DAY))]
 Networks = Annotated[tuple[TrafficSelector, ...], PlainValidator(values.subnets)]
 
@@ -53,21 +65,39 @@ class Keyworded(BaseModel):
 
 
 class Setup(Keyworded):
-    """`config setup`. Empty `listen` is all addresses; with `uniqueids` a peer's new IKE SA ends its old."""
+    """`config setup`. Empty `listen` is all addresses; with `uniqueids` a peer's new IKE SA ends its old.
+
+    `cacerts` and `crls` are directories of trusted authorities and of revocation lists; with `crl_strict` one of these
+    must speak of a peer's certificate.
+    """
 
     listen: Annotated[tuple[IPAddress, ...], PlainValidator(values.addresses)] = ()
     uniqueids: YesNo = True
+    cacerts: str | None = None
+    crls: str | None = None
+    crl_strict: YesNo = False
 
 
 class EndKeywords(Keyworded):
-    """What left* or right* say. `host` is the keyword `left` or `right` itself; None is %any."""
+    """What left* or right* say. `host` is the keyword `left` or `right` itself; None is %any.
+
+    `cert` and `ca` are as written: they name files.
+    """
 
     host: Annotated[IPAddress | None, PlainValidator(values.host)]
-    id: Annotated[Identity | None, PlainValidator(values.identity)] = None
+    id: Annotated[Identity | str | None, PlainValidator(values.end_identity)] = None
     subnet: Networks = ()
     subnets: Networks = ()
     protoport: Annotated[tuple[int, int | None] | None, PlainValidator(values.protoport)] = None
     sourceip: Annotated[IPAddress | None, PlainValidator(values.address)] = None
+    auth: Annotated[Authby | None, PlainValidator(parse_authby)] = None
+    cert: str | None = None
+    ca: str | None = None
+    sendcert: Annotated[SendCert, PlainValidator(values.one_of(_SENDCERT))] = SendCert.ALWAYS
+    pubkey: Key = None
+    rsasigkey: Key = None
+    ecdsakey: Key = None
+    eddsakey: Key = None
 
     @model_validator(mode="after")
     def _check(self) -> EndKeywords:
@@ -75,8 +105,24 @@ class EndKeywords(Keyworded):
             raise ValueError("subnet and subnets exclude each other")
         if self.protoport and self.host is None and not self.networks:
             raise ValueError("protoport needs a subnet where the address is %any")
+        if sum(each is not None for each in (self.cert, *self._keys)) > 1:
+            raise ValueError("cert, pubkey, rsasigkey, ecdsakey and eddsakey exclude each other")
         self.selectors()
         return self
+
+    @property
+    def _keys(self) -> tuple[PublicKey | None, ...]:
+        return self.pubkey, self.rsasigkey, self.ecdsakey, self.eddsakey
+
+    @property
+    def key(self) -> PublicKey | None:
+        """The public key of an end without a certificate."""
+        return next((key for key in self._keys if key is not None), None)
+
+    @property
+    def needs_signatures(self) -> bool:
+        """Whether it says what makes sense only with signatures."""
+        return self.cert is not None or self.key is not None or self.id == values.FROM_CERTIFICATE
 
     @property
     def networks(self) -> tuple[TrafficSelector, ...]:
@@ -95,18 +141,13 @@ class EndKeywords(Keyworded):
         addresses = tuple(selector.first for selector in self.networks) or (self.host,)
         return frozenset(address.version for address in addresses if address)
 
-    def end(self) -> End:
-        """This end as the state machine takes it; its address is its identity when it has no other."""
-        identity = self.id or (Identity.of_address(self.host) if self.host else None)
-        return End(self.host, identity, self.selectors(), self.sourceip)
-
 
 class ConnKeywords(Keyworded):
     """`conn NAME`. Times are seconds; `clones` is as in `ikeclone.connection.Connection`."""
 
     left: EndKeywords
     right: EndKeywords
-    authby: Annotated[str, PlainValidator(_only("secret"))]
+    authby: Annotated[Authby | None, PlainValidator(parse_authby)] = None
     auto: Annotated[Auto, PlainValidator(values.one_of(_AUTO))] = Auto.IGNORE
     clones: Annotated[int | None, PlainValidator(values.clones)] = 0
     clones_mode: Annotated[ClonesMode, PlainValidator(values.one_of({mode.value: mode for mode in ClonesMode}))] = (
@@ -153,6 +194,17 @@ class ConnKeywords(Keyworded):
         if self.type is Mode.TRANSPORT and (self.left.networks or self.right.networks):
             raise ValueError("type=transport is for the hosts themselves: leave out leftsubnet and rightsubnet")
         return self
+
+    @model_validator(mode="after")
+    def _check_auth(self) -> ConnKeywords:
+        for name, end in (("left", self.left), ("right", self.right)):
+            if end.needs_signatures and self.auth(end).signatures is None:
+                raise ValueError(f"{name}id=%fromcert, {name}cert= and keys are for signatures: see authby=")
+        return self
+
+    def auth(self, end: EndKeywords) -> Authby:
+        """How one of the ends authenticates."""
+        return end.auth or self.authby or Authby()
 
     @model_validator(mode="after")
     def _check_clones(self) -> ConnKeywords:

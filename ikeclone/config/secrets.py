@@ -1,4 +1,4 @@
-"""ipsec.secrets: preshared keys and the identities they are for (Libreswan's ipsec.secrets(5)).
+"""ipsec.secrets: preshared keys and the identities they are for, and files of private keys (ipsec.secrets(5)).
 
 No message quotes from these files anything but file names: what looks like an identity may be a key.
 """
@@ -12,14 +12,29 @@ from base64 import b64decode
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import UnionType
+
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed448 import Ed448PrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from ikeclone.config import values
+from ikeclone.config.certificates import read_bytes
 from ikeclone.config.files import Source
 from ikeclone.config.problems import Place, Problems
 from ikeclone.connection import Identity, Secret
+from ikeclone.crypto.signature import PrivateKey
 from ikeclone.errors import ConfigError
+from ikeclone.pki.raw import load_private_key
 
 _TOKEN = re.compile(r"""\s*(?:(?P<quote>["'])(?P<quoted>.*?)(?P=quote)|(?P<comment>\#.*)|(?P<bare>[^\s"'\#]\S*))""")
+_KINDS: dict[str, UnionType | type[PrivateKey]] = {
+    "RSA": RSAPrivateKey,
+    "ECDSA": EllipticCurvePrivateKey,
+    "EDDSA": Ed25519PrivateKey | Ed448PrivateKey,
+    "PKCS8": PrivateKey,
+}
 _ANYONE = ("%any", "%any6")
 _log = logging.getLogger(__name__)
 
@@ -48,20 +63,36 @@ class _Entry:
         raise self.place.error("there is no ':' between blanks: write IDENTITIES : PSK \"key\"")
 
 
-def load_secrets(path: Path) -> tuple[Secret, ...]:
-    """Read a file of preshared keys and those it includes.
+@dataclass(frozen=True, slots=True, repr=False)
+class Keyring:
+    """What ipsec.secrets holds: preshared keys and private keys."""
+
+    secrets: tuple[Secret, ...] = ()
+    keys: tuple[PrivateKey, ...] = ()
+
+
+class _Found:
+    """What was read so far."""
+
+    def __init__(self) -> None:
+        self.secrets: dict[frozenset[Identity], tuple[Place, Secret]] = {}
+        self.keys: list[PrivateKey] = []
+
+
+def load_secrets(path: Path) -> Keyring:
+    """Read a file of keys and those it includes.
 
     Raises ConfigErrors with every mistake in them. Warns in the log of a file that others may read.
     """
     problems = Problems()
-    found: dict[frozenset[Identity], tuple[Place, Secret]] = {}
+    found = _Found()
     with problems.gather():
         _read(Source(path), found, problems)
     problems.check()
-    return tuple(secret for _, secret in found.values())
+    return Keyring(tuple(secret for _, secret in found.secrets.values()), tuple(found.keys))
 
 
-def _read(source: Source, found: dict[frozenset[Identity], tuple[Place, Secret]], problems: Problems) -> None:
+def _read(source: Source, found: _Found, problems: Problems) -> None:
     for entry in _entries(source, problems):
         with problems.gather():
             match [token.text for token in entry.tokens]:
@@ -69,14 +100,50 @@ def _read(source: Source, found: dict[frozenset[Identity], tuple[Place, Secret]]
                     for included in source.include(pattern, entry.place):
                         _read(included, found, problems)
                 case _:
-                    _keep(entry.place, _secret(entry), found)
+                    _keep(entry, found)
     _warn_if_exposed(source.path)
 
 
-def _keep(place: Place, secret: Secret, found: dict[frozenset[Identity], tuple[Place, Secret]]) -> None:
-    former, known = found.setdefault(frozenset(secret.identities), (place, secret))
+def _keep(entry: _Entry, found: _Found) -> None:
+    kind, *values = entry.tokens[entry.colon() + 1 :] or [_Token("", quoted=False)]
+    match kind.text.upper():
+        case "PSK":
+            _keep_secret(
+                entry.place, Secret(_identities(entry), _key(_only(values, "key", entry.place), entry.place)), found
+            )
+        case "RSA" | "ECDSA" | "EDDSA" | "PKCS8" as word:
+            found.keys.append(_private_key(word, _only(values, "file name", entry.place).text, entry.place))
+        case _:
+            raise entry.place.error("after ':' must be PSK and a key, or RSA, ECDSA, EDDSA or PKCS8 and a file")
+
+
+def _only(tokens: list[_Token], what: str, place: Place) -> _Token:
+    match tokens:
+        case [token]:
+            return token
+        case []:
+            raise place.error(f"the {what} is missing")
+        case _:
+            raise place.error(f"there is more than the {what}: put one that has blanks in quotes")
+
+
+def _keep_secret(place: Place, secret: Secret, found: _Found) -> None:
+    former, known = found.secrets.setdefault(frozenset(secret.identities), (place, secret))
     if known.key != secret.key:
         raise place.error(f"there is another key for the same identities at {former}")
+
+
+def _private_key(word: str, name: str, place: Place) -> PrivateKey:
+    """The key in a file, which is relative to the one that names it."""
+    path = place.file.parent / name
+    try:
+        key = load_private_key(read_bytes(path))
+    except ValueError as error:
+        raise place.error(f"{word} {name}: {error}") from None
+    if not isinstance(key, _KINDS[word]):
+        raise place.error(f"{word} {name}: the key in it is of another kind; PKCS8 is for any")
+    _warn_if_exposed(path)
+    return key
 
 
 def _entries(source: Source, problems: Problems) -> Iterator[_Entry]:
@@ -111,19 +178,6 @@ def _tokens(line: str, place: Place) -> list[_Token]:
             tokens.append(_Token(match["bare"], quoted=False))
         position = match.end()
     return tokens
-
-
-def _secret(entry: _Entry) -> Secret:
-    colon = entry.colon()
-    match [token.text.upper() for token in entry.tokens[colon + 1 : colon + 2]], entry.tokens[colon + 2 :]:
-        case ["PSK"], [token]:
-            return Secret(_identities(entry), _key(token, entry.place))
-        case ["PSK"], []:
-            raise entry.place.error("there is no key after PSK")
-        case ["PSK"], _:
-            raise entry.place.error("there is more than the key after PSK: put a key that has blanks in quotes")
-        case _:
-            raise entry.place.error("only preshared keys are supported: write ': PSK \"key\"'")
 
 
 def _identities(entry: _Entry) -> tuple[Identity, ...]:

@@ -9,6 +9,8 @@ from ipaddress import ip_address, ip_network
 from typing import TypeVar
 
 from ikeclone.connection import Identity
+from ikeclone.crypto.signature import PublicKey
+from ikeclone.pki.raw import parse_public_key
 from ikeclone.selectors import IPAddress, TrafficSelector
 
 T = TypeVar("T")
@@ -20,6 +22,7 @@ _NUMBER = re.compile(r"[0-9]{1,10}")
 _PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17, "gre": 47, "esp": 50, "ah": 51, "icmpv6": 58, "sctp": 132}
 
 MAX_CLONES = 1024
+FROM_CERTIFICATE = "%fromcert"
 
 
 def one_of(values: Mapping[str, T]) -> Callable[[str], T]:
@@ -124,8 +127,23 @@ def identity(text: str) -> Identity:
     except ValueError:
         parsed = None
     if parsed is None or not parsed.data:
-        raise ValueError("must be an IP address, @host.name, user@host.name or @#hex")
+        raise ValueError('must be an IP address, @host.name, user@host.name, @#hex or "C=CA, CN=west"')
     return parsed
+
+
+def end_identity(text: str) -> Identity | str:
+    """An identity, or %fromcert for that of the certificate."""
+    return FROM_CERTIFICATE if text.lower() == FROM_CERTIFICATE else identity(text)
+
+
+def key(text: str) -> PublicKey | None:
+    """A public key; %cert, as files of Libreswan's have it, is that of the certificate."""
+    if text.lower() == "%cert":
+        return None
+    try:
+        return parse_public_key(text)
+    except ValueError as error:
+        raise ValueError(f"must be a public key or %cert; this is {error}") from None
 
 
 def subnets(text: str) -> tuple[TrafficSelector, ...]:

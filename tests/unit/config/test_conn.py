@@ -21,6 +21,7 @@ from ikeclone.selectors import TrafficSelector
 Write = Callable[..., Path]
 Mistakes = Callable[[str], list[str]]
 
+IDENTITY = 'must be an IP address, @host.name, user@host.name, @#hex or "C=CA, CN=west"'
 HOSTS = "\tleft=192.1.2.45\n\tright=192.1.2.23\n\tauthby=secret\n"
 WEST = frozenset({ip_address("192.1.2.45"), ip_address("192.0.1.254")})
 EAST = frozenset({ip_address("192.1.2.23")})
@@ -185,9 +186,9 @@ def test_setup(write: Write) -> None:
         ("ikelifetime=0", "ikelifetime=0: must be above 0 to 86400 seconds"),
         ("dpddelay=9w", "dpddelay=9w: must be from 0 to 86400 seconds"),
         ("dpdaction=explode", "dpdaction=explode: must be one of hold, clear, restart"),
-        ("leftid=west", "leftid=west: must be an IP address, @host.name, user@host.name or @#hex"),
-        ("leftid=@", "leftid=@: must be an IP address, @host.name, user@host.name or @#hex"),
-        ("leftid=@#xy", "leftid=@#xy: must be an IP address, @host.name, user@host.name or @#hex"),
+        ("leftid=west", f"leftid=west: {IDENTITY}"),
+        ("leftid=@", f"leftid=@: {IDENTITY}"),
+        ("leftid=@#xy", f"leftid=@#xy: {IDENTITY}"),
         ("leftsourceip=gw", "leftsourceip=gw: must be an IP address; names are not looked up"),
         (
             "leftsourceip=fe80::1%eth0",
@@ -268,13 +269,20 @@ def test_a_short_lifetime_is_fine_without_rekeying(write: Write) -> None:
 
 
 def test_wrong_hosts_and_methods(mistakes: Mistakes) -> None:
-    assert mistakes("conn a\n\tleft=%defaultroute\n\tright=east.example\n\tauthby=rsasig\n") == [
+    assert mistakes("conn a\n\tleft=%defaultroute\n\tright=east.example\n\tauthby=never\n") == [
         "ipsec.conf:2: conn a: left=%defaultroute: must be an IP address or %any",
         "ipsec.conf:3: conn a: right=east.example: must be an IP address; names are not looked up",
-        "ipsec.conf:4: conn a: authby=rsasig: must be secret: nothing else is supported",
+        (
+            "ipsec.conf:4: conn a: authby=never: must be one or more of secret, null, rsasig, rsa-sha1, rsa-sha2, "
+            "rsa-sha2_256, rsa-sha2_384, rsa-sha2_512, ecdsa, ecdsa-sha2, ecdsa-sha2_256, ecdsa-sha2_384, "
+            "ecdsa-sha2_512, eddsa, pubkey, with commas between them"
+        ),
     ]
     assert mistakes("conn a\n\tleft=1.2.3.4\n\tright=%any\n") == [
-        "ipsec.conf:1: conn a: authby= is missing: give authby=secret, for a preshared key"
+        (
+            "ipsec.conf:1: conn a: authby= is missing: give authby=secret, for a preshared key, "
+            "authby=rsasig, ecdsa or eddsa, for signatures, or both leftauth= and rightauth="
+        )
     ]
 
 

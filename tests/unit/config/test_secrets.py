@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from ikeclone.config import ConfigErrors, check_secrets, load, load_secrets
+from ikeclone.config import ConfigErrors, load, load_credentials, load_secrets
 from ikeclone.connection import Identity, Secret
 
 Write = Callable[..., Path]
 
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
 WEST, EAST = Identity.parse("@west"), Identity.parse("@east")
 KEY = "correct-horse"
 
@@ -35,11 +37,11 @@ KEY = "correct-horse"
     ],
 )
 def test_secret(write: Write, line: str, secret: Secret) -> None:
-    assert load_secrets(write(f"# keys\n\n{line}\n")) == (secret,)
+    assert load_secrets(write(f"# keys\n\n{line}\n")).secrets == (secret,)
 
 
 def test_the_example() -> None:
-    (secret,) = load_secrets(Path(__file__).parents[3] / "conf" / "ipsec.secrets")
+    (secret,) = load_secrets(Path(__file__).parents[3] / "conf" / "ipsec.secrets").secrets
     assert secret.identities == (WEST, EAST)
 
 
@@ -48,11 +50,11 @@ def test_the_example() -> None:
     [
         (f'@west PSK "{KEY}"', "1: there is no ':' between blanks: write IDENTITIES : PSK \"key\""),
         (f'@west: PSK "{KEY}"', "1: there is no ':' between blanks: write IDENTITIES : PSK \"key\""),
-        (f'@west : "{KEY}"', "1: only preshared keys are supported: write ': PSK \"key\"'"),
-        (f'@west : XAUTH "{KEY}"', "1: only preshared keys are supported: write ': PSK \"key\"'"),
-        ("@west :", "1: only preshared keys are supported: write ': PSK \"key\"'"),
-        ("@west : PSK", "1: there is no key after PSK"),
-        (f": PSK {KEY} two", "1: there is more than the key after PSK: put a key that has blanks in quotes"),
+        (f'@west : "{KEY}"', "1: after ':' must be PSK and a key, or RSA, ECDSA, EDDSA or PKCS8 and a file"),
+        (f'@west : XAUTH "{KEY}"', "1: after ':' must be PSK and a key, or RSA, ECDSA, EDDSA or PKCS8 and a file"),
+        ("@west :", "1: after ':' must be PSK and a key, or RSA, ECDSA, EDDSA or PKCS8 and a file"),
+        ("@west : PSK", "1: the key is missing"),
+        (f": PSK {KEY} two", "1: there is more than the key: put one that has blanks in quotes"),
         (f': PSK "{KEY}', "1: a quote is not closed"),
         (f"\t: PSK {KEY}", "1: this line goes on with nothing: start an entry in the first column"),
         (f": PSK {KEY}", '1: the key must be "text", 0x and hexadecimal digits, or 0s and base64'),
@@ -61,7 +63,7 @@ def test_the_example() -> None:
         (': PSK ""', '1: the key must be "text", 0x and hexadecimal digits, or 0s and base64'),
         (
             f'{KEY} : PSK "x"',
-            "1: identity number 1 must be an IP address, @host.name, user@host.name or @#hex, or %any",
+            '1: identity number 1 must be an IP address, @host.name, user@host.name, @#hex or "C=CA, CN=west", or %any',
         ),
         (
             f'@west : PSK "{KEY}"\n\n@west : PSK "other"',
@@ -83,13 +85,13 @@ def test_a_secret_is_never_printed(write: Write) -> None:
 
 
 def test_the_same_key_twice_is_no_mistake(write: Write) -> None:
-    assert len(load_secrets(write('@west @east : PSK "x"\n@east @west : PSK "x"\n'))) == 1
+    assert len(load_secrets(write('@west @east : PSK "x"\n@east @west : PSK "x"\n')).secrets) == 1
 
 
 def test_include(write: Write) -> None:
     write('@west : PSK "a"\n', "secrets.d/a.secrets")
     write('@east : PSK "b"\n', "secrets.d/b.secrets")
-    assert [secret.key for secret in load_secrets(write("include secrets.d/*.secrets\n"))] == [b"a", b"b"]
+    assert [secret.key for secret in load_secrets(write("include secrets.d/*.secrets\n")).secrets] == [b"a", b"b"]
 
 
 @pytest.mark.parametrize(("mode", "warns"), [(0o600, False), (0o640, True), (0o604, True)])
@@ -113,12 +115,12 @@ def test_warning_of_exposed_keys(write: Write, caplog: pytest.LogCaptureFixture,
 def test_every_connection_needs_a_key(write: Write, secrets: str, found: bool) -> None:
     text = "conn a\n\tleft=192.1.2.45\n\tright=192.1.2.23\n\tleftid=@west\n\trightid=@east\n\tauthby=secret\n"
     config = load(write(text))
-    keys = load_secrets(write(secrets, "ipsec.secrets"))
+    keys = write(secrets, "ipsec.secrets")
     if found:
-        check_secrets(config, keys)
+        load_credentials(config, keys, NOW)
         return
     with pytest.raises(ConfigErrors) as caught:
-        check_secrets(config, keys)
+        load_credentials(config, keys, NOW)
     assert str(caught.value).endswith(
         "ipsec.conf:1: conn a: there is no preshared key: put a line '@west @east : PSK \"...\"' into ipsec.secrets"
     )
@@ -127,9 +129,9 @@ def test_every_connection_needs_a_key(write: Write, secrets: str, found: bool) -
 @pytest.mark.parametrize(("secrets", "found"), [('@west @north : PSK "x"', True), ('@east : PSK "x"', False)])
 def test_a_key_for_whoever_comes(write: Write, secrets: str, found: bool) -> None:
     config = load(write("conn a\n\tleft=192.1.2.45\n\tright=%any\n\tleftid=@west\n\tauthby=secret\n"))
-    keys = load_secrets(write(secrets, "ipsec.secrets"))
+    keys = write(secrets, "ipsec.secrets")
     if found:
-        check_secrets(config, keys)
+        load_credentials(config, keys, NOW)
     else:
         with pytest.raises(ConfigErrors, match="'@west %any : PSK"):
-            check_secrets(config, keys)
+            load_credentials(config, keys, NOW)
