@@ -16,6 +16,7 @@ from ikeclone.demo.daemons import DaemonProcess
 from ikeclone.demo.pings import RunningPing, ping
 from ikeclone.demo.tunnel import DEVICE, hosts
 from ikeclone.demo.waiting import wait_until
+from interop.authority import Papers
 from interop.judge import Verdict, judge
 from interop.strongswan import SECRET, End, StrongSwan
 
@@ -100,13 +101,22 @@ class Lab:
             raise RuntimeError("the scenario has not started ikeclone")
         return self._daemon
 
-    def start_ikeclone(self, settings: Mapping[str, str] | None = None, secret: str = SECRET) -> None:
-        """Start our daemon, anew if it runs, with the connection `gw` and more `settings` in ipsec.conf."""
+    def start_ikeclone(
+        self, settings: Mapping[str, str] | None = None, secret: str = SECRET, papers: Papers | None = None
+    ) -> None:
+        """Start our daemon, anew if it runs, with the connection `gw` and more `settings` in ipsec.conf.
+
+        `papers` are there for leftcert=own.pem.
+        """
         if self._daemon:
             self._daemon.stop()
         lines = [f"    {key}={value}" for key, value in (IPSEC_CONF | dict(settings or {})).items()]
         conf = "\n".join(["conn gw", *lines, ""])
-        self._daemon = DaemonProcess(self.west, self.logs, conf, f'@west @east : PSK "{secret}"\n', self._socket)
+        secrets = f'@west @east : PSK "{secret}"\n'
+        if papers:
+            secrets += ": PKCS8 own.key\n"
+            _file(papers, self.logs)
+        self._daemon = DaemonProcess(self.west, self.logs, conf, secrets, self._socket)
         self._daemon.start(keylog=True)
 
     def up(self) -> str:
@@ -152,6 +162,16 @@ class Lab:
     def judge(self) -> Verdict:
         """Let tshark look at what went over the cable so far; raises UnsoundError."""
         return judge(self._capture.file, self.ikeclone.keys)
+
+
+def _file(papers: Papers, directory: Path) -> None:
+    """Put certificates and the key beside ipsec.conf."""
+    trusted = directory / "ipsec.d" / "cacerts"
+    trusted.mkdir(parents=True, exist_ok=True)
+    (trusted / "root.pem").write_bytes(papers.root)
+    (directory / "own.pem").write_bytes(papers.certificate + papers.middle)
+    (directory / "own.key").touch(mode=0o600)
+    (directory / "own.key").write_bytes(papers.key)
 
 
 def expect(what: str, found: object, wanted: object) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from interop.authority import Authority
 from interop.lab import Lab, cpus, expect
 
 PING = 84  # octets: IP header, ICMP header, and the 56 that ping sends
@@ -18,6 +19,20 @@ def ping_both_ways(lab: Lab) -> None:
     expect("octets of strongSwan's Child SAs", theirs, [{"in": octets, "out": octets}])
     ours = [(row.in_bytes, row.out_bytes) for row in lab.ikeclone.traffic().values()]
     expect("octets of ikeclone's Child SAs", ours, [(octets, octets)])
+
+
+def both_initiate_with_certificates(lab: Lab, kind: str, authby: str) -> None:
+    """Certificates of one kind of key, an intermediate authority between them and the one that is trusted."""
+    authority = Authority(kind)
+    lab.strongswan.certify(authority.issue("east"))
+    lab.strongswan.start()
+    lab.start_ikeclone({"authby": authby, "leftcert": "own.pem"}, papers=authority.issue("west"))
+    lab.up()
+    ping_both_ways(lab)
+    lab.ikeclone.command("down", "gw")
+    lab.expect_nothing()
+    lab.strongswan.initiate()
+    ping_both_ways(lab)
 
 
 def open_clones(lab: Lab, settings: Mapping[str, str] | None = None) -> list[int]:

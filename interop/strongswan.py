@@ -10,9 +10,10 @@ from pathlib import Path
 
 from ikeclone.demo.namespaces import Namespace
 from ikeclone.demo.waiting import wait_until
+from interop.authority import Papers
 
 PLUGINS = (
-    "random nonce openssl pem pkcs1 x509 pubkey kdf hmac gcm aes sha2 ctr "
+    "random nonce openssl pem pkcs1 pkcs8 x509 pubkey kdf hmac gcm aes sha2 ctr "
     "kernel-libipsec kernel-netlink socket-default vici"
 )
 STRONGSWAN_CONF = """\
@@ -33,7 +34,7 @@ charon-systemd {{
   journal {{ default = -1 }}
   syslog {{ daemon {{ default = -1 }} auth {{ default = -1 }} }}
 }}
-swanctl {{ load = random openssl pem }}
+swanctl {{ load = random openssl pem pkcs8 x509 }}
 """
 SWANCTL_CONF = """\
 connections {{ gw {{
@@ -42,9 +43,9 @@ connections {{ gw {{
   encap = yes
   local_addrs = {local.address}
   remote_addrs = {remote.address}
-  local {{ auth = psk
+  local {{ auth = {auth}
     id = {local.name} }}
-  remote {{ auth = psk
+  remote {{ auth = {auth}
     id = {remote.name} }}
   {connection}
   children {{ net {{
@@ -93,6 +94,19 @@ class StrongSwan:
         # As charon sees it, and as we do.
         self._run = Path("/run") / local.name
         self._outside = root / "run" / local.name
+        self._auth = "psk"
+
+    def certify(self, papers: Papers) -> None:
+        """Have both hosts authenticate with certificates, of which these are ours, from the next start on."""
+        self._auth = "pubkey"
+        for folder, files in {
+            "x509": {"own": papers.certificate, "middle": papers.middle},
+            "x509ca": {"root": papers.root},
+            "private": {"own": papers.key},
+        }.items():
+            (self._outside / folder).mkdir(parents=True, exist_ok=True)
+            for name, pem in files.items():
+                (self._outside / folder / f"{name}.pem").write_bytes(pem)
 
     def start(
         self,
@@ -110,6 +124,7 @@ class StrongSwan:
             local=self.local,
             remote=self.remote,
             secret=secret,
+            auth=self._auth,
             connection=_lines(CONNECTION | dict(connection or {})),
             child=_lines(CHILD | networks | dict(child or {})),
         )
@@ -169,8 +184,8 @@ class StrongSwan:
                 (self.logs / f"{self.local.name}.{name}").write_bytes((self._outside / name).read_bytes())
 
     def _inside(self, *command: str) -> list[str | os.PathLike[str]]:
-        setting = f"STRONGSWAN_CONF={self._run}/strongswan.conf"
-        return ["env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", setting, "chroot", self.root, *command]
+        settings = f"STRONGSWAN_CONF={self._run}/strongswan.conf", f"SWANCTL_DIR={self._run}"
+        return ["env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", *settings, "chroot", self.root, *command]
 
 
 def _lines(settings: Mapping[str, str]) -> str:
