@@ -19,6 +19,7 @@ from tests.pair.groups import (
     assert_each_cpu_is_served_once,
     cpus,
     create,
+    delete,
     requests,
     traffic,
     traffic_until_quiet,
@@ -261,6 +262,40 @@ def test_after_an_ike_rekey_the_window_is_one_until_the_peer_announces_more() ->
     assert net.west.ike.requests.size == 1
     assert most_outstanding(net, net.west) == 32
     assert_each_cpu_is_served_once(net)
+
+
+@pytest.mark.parametrize("window", [1, 2])
+def test_only_a_request_beyond_the_window_proves_that_our_answer_arrived(window: int) -> None:
+    """A second request that was sent before our first answer says nothing of it: ESP on that SA might be lost."""
+    net = Network(west=PER_CPU, east=PER_CPU, settings=Settings(window=window)).established().hold()
+    traffic(net, net.west)
+    net.east.take()
+    if window == 1:
+        net.west.take()
+    net.east.take()
+    assert [c.active for c in net.east.children] == [True, window == 1, False]
+
+
+def test_a_clone_that_is_deleted_before_it_sends_never_does() -> None:
+    net = Network(west=PER_CPU, east=PER_CPU).established().hold()
+    net.west.packet(0)
+    net.east.take()
+    delete(net.east, 1)
+    net.run(5)
+    assert [c.active for c in net.east.children] == [True, False]
+    net.release()
+    net.run(5)
+    assert cpus(net.east) == cpus(net.west) == [None]
+    net.assert_consistent()
+
+
+def test_a_request_on_its_way_counts_for_its_cpu() -> None:
+    """The peer's clone goes to another CPU than the one that we ask for at the same moment."""
+    net = Network(cpus=(1, 2), west=PER_CPU, east=PER_CPU).established()
+    net.east.packet(0)
+    net.west.packet(0)
+    net.run(3)
+    assert [(c.cpu, c.opened_by_us) for c in net.east.children] == [(None, False), (1, False), (0, True)]
 
 
 @pytest.mark.parametrize("data", [b"", b"\0\0\0\0", b"\0\0\1", b"\xff" * 4, b"\0\0\0\0\1"])
