@@ -21,11 +21,14 @@ def ping_both_ways(lab: Lab) -> None:
     expect("octets of ikeclone's Child SAs", ours, [(octets, octets)])
 
 
-def both_initiate_with_certificates(lab: Lab, kind: str, authby: str) -> None:
-    """Certificates of one kind of key, an intermediate authority between them and the one that is trusted."""
+def both_initiate_with_certificates(lab: Lab, kind: str, authby: str, options: Mapping[str, str] | None = None) -> None:
+    """Certificates of one kind of key, an intermediate authority between them and the one that is trusted.
+
+    `options` are strongSwan's.
+    """
     authority = Authority(kind)
     lab.strongswan.certify(authority.issue("east"))
-    lab.strongswan.start()
+    lab.strongswan.start(options=options)
     lab.start_ikeclone({"authby": authby, "leftcert": "own.pem"}, papers=authority.issue("west"))
     lab.up()
     ping_both_ways(lab)

@@ -45,7 +45,7 @@ connections {{ gw {{
   remote_addrs = {remote.address}
   local {{ auth = {auth}
     id = {local.name} }}
-  remote {{ auth = {auth}
+  remote {{ auth = {peer}
     id = {remote.name} }}
   {connection}
   children {{ net {{
@@ -94,11 +94,11 @@ class StrongSwan:
         # As charon sees it, and as we do.
         self._run = Path("/run") / local.name
         self._outside = root / "run" / local.name
-        self._auth = "psk"
+        self._auth = self._peer = "psk"
 
-    def certify(self, papers: Papers) -> None:
-        """Have both hosts authenticate with certificates, of which these are ours, from the next start on."""
-        self._auth = "pubkey"
+    def certify(self, papers: Papers, peer: str = "pubkey") -> None:
+        """Have us authenticate with a certificate from the next start on, and the peer too unless it is to be psk."""
+        self._auth, self._peer = "pubkey", peer
         for folder, files in {
             "x509": {"own": papers.certificate, "middle": papers.middle},
             "x509ca": {"root": papers.root},
@@ -125,6 +125,7 @@ class StrongSwan:
             remote=self.remote,
             secret=secret,
             auth=self._auth,
+            peer=self._peer,
             connection=_lines(CONNECTION | dict(connection or {})),
             child=_lines(CHILD | networks | dict(child or {})),
         )
