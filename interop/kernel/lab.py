@@ -15,13 +15,12 @@ from ikeclone.demo.namespaces import Namespace
 from ikeclone.demo.pings import RunningPing, ping
 from ikeclone.demo.tunnel import DEVICE, hosts
 from ikeclone.demo.waiting import wait_until
-from interop import strongswan
+from interop.kernel.strongswan import KernelStrongSwan
 from interop.lab import EAST, IPSEC_CONF, WEST, scratch
-from interop.strongswan import CHILD, CONNECTION, SECRET, STRONGSWAN_CONF, SWANCTL_CONF, End, StrongSwan
+from interop.strongswan import SECRET, End
 
 CPUS = (0, 1, 2, 3)
 CONNECTION_NAME = "gw"
-PLUGINS = strongswan.PLUGINS.replace("kernel-libipsec ", "")
 
 
 class KernelDaemon(DaemonProcess):
@@ -34,37 +33,6 @@ class KernelDaemon(DaemonProcess):
         with self.log.open("a") as log:
             self.process = self.namespace.start(*command, stdout=log)
         wait_until(self._answers, 30, f"{self.namespace.name}: an answer of the daemon")
-
-
-class KernelStrongSwan(StrongSwan):
-    """strongSwan with the kernel's ESP."""
-
-    def start(
-        self,
-        *,
-        secret: str = SECRET,
-        connection: Mapping[str, str] | None = None,
-        child: Mapping[str, str] | None = None,
-        options: Mapping[str, str] | None = None,
-    ) -> None:
-        """Start charon and load the connection `gw` with its child `net`; the mappings add settings."""
-        self._outside.mkdir(exist_ok=True)
-        (self._outside / "vici").unlink(missing_ok=True)
-        networks = {"local_ts": self.local.net, "remote_ts": self.remote.net}
-        settings = SWANCTL_CONF.replace("  encap = yes\n", "").format(
-            local=self.local,
-            remote=self.remote,
-            secret=secret,
-            connection=_lines(CONNECTION | dict(connection or {})),
-            child=_lines(CHILD | networks | dict(child or {})),
-        )
-        strongswan_conf = STRONGSWAN_CONF.format(plugins=PLUGINS, run=self._run, options=_lines(options or {}))
-        (self._outside / "swanctl.conf").write_text(settings)
-        (self._outside / "strongswan.conf").write_text(strongswan_conf)
-        with (self.logs / f"{self.local.name}.strongswan.err").open("w") as errors:
-            self.process = self.namespace.start(*self._inside("/usr/sbin/charon-systemd"), stdout=errors)
-        wait_until((self._outside / "vici").is_socket, 20, "strongSwan's control socket")
-        self.swanctl("--load-all", "--file", str(self._run / "swanctl.conf"))
 
 
 class PinnedPing(RunningPing):
@@ -109,12 +77,13 @@ class KernelLab:
         self._capture.close()
         self._stack.close()
 
-    def ikeclone(self, end: End = WEST, settings: Mapping[str, str] | None = None) -> KernelDaemon:
-        """Start our daemon on one side, with the connection `gw` and more `settings` in ipsec.conf."""
+    def ikeclone(self, end: End = WEST, settings: Mapping[str, str | None] | None = None) -> KernelDaemon:
+        """Start our daemon on one side, with the connection `gw`; `settings` add to it, or with None leave one out."""
         side = self.side(end)
         directory = self.logs / side.name
         directory.mkdir(exist_ok=True)
-        lines = [f"    {key}={value}" for key, value in (IPSEC_CONF | dict(settings or {})).items()]
+        wanted = {**IPSEC_CONF, **(settings or {})}
+        lines = [f"    {key}={value}" for key, value in wanted.items() if value is not None]
         conf = "\n".join(["conn gw", *lines, ""])
         secrets = f'@west @east : PSK "{SECRET}"\n'
         daemon = KernelDaemon(side, directory, conf, secrets, self._sockets / f"{side.name}.sock")
@@ -127,7 +96,7 @@ class KernelLab:
         other = WEST if end is EAST else EAST
         peer = KernelStrongSwan(self.side(end), self._root, end, other, self.logs)
         self._peers.append(peer)
-        peer.start(child=child)
+        peer.begin(child)
         return peer
 
     def side(self, end: End) -> Namespace:
@@ -172,7 +141,3 @@ def up(daemon: DaemonProcess) -> None:
 
 def _only(text: str, wanted: str) -> str:
     return "".join(line + "\n" for line in text.splitlines() if wanted in line)
-
-
-def _lines(settings: Mapping[str, str]) -> str:
-    return "\n  ".join(f"{name} = {value}" for name, value in settings.items())

@@ -5,8 +5,9 @@ import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from interop.kernel.lab import KernelLab, KernelStrongSwan, clones, up
+from interop.kernel.lab import KernelLab, clones, up
 from interop.kernel.states import states
+from interop.kernel.strongswan import KernelStrongSwan
 from interop.lab import EAST, WEST, expect
 
 DELAYS = (0, 5, 50)

@@ -1,7 +1,8 @@
 """ikeclone and strongSwan with per_cpu_sas, each initiating: fallback, a clone for each CPU, rekeys by both sides."""
 
-from interop.kernel.lab import CPUS, KernelDaemon, KernelLab, KernelStrongSwan, PinnedPing, clones, up
+from interop.kernel.lab import CPUS, KernelDaemon, KernelLab, PinnedPing, clones, up
 from interop.kernel.states import states
+from interop.kernel.strongswan import KernelStrongSwan
 from interop.lab import EAST, expect
 from interop.steps import PING
 
