@@ -155,7 +155,7 @@ class TestPeers:
         os.killpg(east.process.pid, signal.SIGKILL)
         east.process.wait()
         wait_until(lambda: not west.ike_sas(), 10, "the notice that the peer is dead")
-        assert "no response to INFORMATIONAL" in west.last_words()
+        wait_until(lambda: "no response to INFORMATIONAL" in west.log.read_text(), 5, "what the log says of it")
         assert west.traffic() == {}
         east.start()
         wait_until(lambda: ping(west.namespace, WESTNET, EASTNET, patience=1), 20, "the tunnel")
