@@ -1,0 +1,213 @@
+"""What the backend asks of the kernel, with a kernel that is a dictionary."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from ipaddress import ip_address
+from typing import Any, cast
+
+import pytest
+
+from ikeclone.backend import BackendError, ChildSa, Lost, Policy
+from ikeclone_xfrm import backend as module
+from ikeclone_xfrm.backend import XfrmBackend
+from ikeclone_xfrm.errors import AlreadyThere, NotThere, refused
+from ikeclone_xfrm.half import Key, key_of
+from ikeclone_xfrm.numbers import Direction, Msg
+from ikeclone_xfrm.session import Session
+from ikeclone_xfrm.states import Kernel
+
+from .samples import EAST, POLICY, SA, WEST
+
+Attributes = Iterable[tuple[str, Any]]
+
+
+class State(dict[str, Any]):
+    """A state as GETSA shows it: fields, and attributes by name."""
+
+    def __init__(self, fields: dict[str, Any], attributes: Attributes) -> None:
+        super().__init__(fields)
+        self["id"] = {**fields["id"], "daddr": fields["id"]["daddr"].ljust(16, b"\0")}
+        self["curlft"] = {"bytes": 84, "packets": 1, "add_time": 1, "use_time": 0}
+        self["stats"] = {"replay_window": 0, "replay": 2, "integrity_failed": 0}
+        self.attributes = dict(attributes)
+
+    def get_attr(self, name: str) -> Any:
+        return self.attributes.get(name.removeprefix("XFRMA_"))
+
+
+class Dictionary:
+    """States by their keys, the flags of outbound policies."""
+
+    def __init__(self) -> None:
+        self.states: dict[Key, State] = {}
+        self.armed: list[bool] = []
+
+    async def change(self, kind: Msg, fields: dict[str, Any], attributes: Attributes = ()) -> None:
+        if kind is Msg.UPDPOLICY and fields["dir"] == 1:
+            self.armed.append(fields["flags"] == 4)
+        elif kind is Msg.NEWSA:
+            state = State(fields, attributes)
+            if key_of(state["id"]) in self.states:
+                raise refused(kind.name, 17)
+            self.states[key_of(state["id"])] = state
+        elif kind is Msg.DELSA:
+            await self.fetch(kind, fields)
+            del self.states[key_of(fields)]
+
+    async def fetch(self, kind: Msg, fields: dict[str, Any], attributes: Attributes = ()) -> State:
+        if key_of(fields) not in self.states:
+            raise refused(kind.name, 3)
+        return self.states[key_of(fields)]
+
+    async def dump(self, kind: Msg) -> list[State]:
+        return list(self.states.values())
+
+
+class Fakes:
+    """A session whose kernel is the dictionary, and without routes."""
+
+    def __init__(self) -> None:
+        self.xfrm, self.routes = Dictionary(), self
+
+    async def add(self, policy: Policy) -> None: ...
+    async def remove(self, connection: str) -> None: ...
+
+
+@pytest.fixture
+def kernel() -> Dictionary:
+    return Dictionary()
+
+
+@pytest.fixture
+async def backend(kernel: Dictionary) -> XfrmBackend:
+    made, fakes = XfrmBackend(), Fakes()
+    fakes.xfrm = kernel
+    made._session = cast("Session", fakes)
+    made._kernel = Kernel(directions=True, per_cpu=True)
+    await made.route(POLICY)
+    return made
+
+
+def sending(kernel: Dictionary) -> list[int]:
+    """The SPIs of outbound states, the oldest first."""
+    return [state["id"]["spi"] for state in kernel.states.values() if state.attributes["SA_DIR"] == Direction.OUT]
+
+
+def successor(sa: ChildSa, spi: int, **changes: Any) -> ChildSa:
+    return replace(sa, inbound_spi=spi, outbound_spi=spi + 1, **changes)
+
+
+async def test_an_sa_receives_when_installed_and_sends_when_activated(backend: XfrmBackend, kernel: Dictionary) -> None:
+    await backend.install(SA)
+    assert sending(kernel) == []
+    assert len(kernel.states) == 1
+    await backend.activate(SA.inbound_spi)
+    assert sending(kernel) == [SA.outbound_spi]
+
+
+async def test_traps_are_armed_as_soon_as_there_is_a_fallback(backend: XfrmBackend, kernel: Dictionary) -> None:
+    clone = successor(SA, 0x20000, cpu=1)
+    await backend.install(clone)
+    await backend.activate(clone.inbound_spi)
+    assert not any(kernel.armed)
+    await backend.install(SA)
+    await backend.activate(SA.inbound_spi)
+    assert kernel.armed[-1]
+
+
+async def test_a_rekeyed_sa_receives_a_moment_longer(
+    backend: XfrmBackend, kernel: Dictionary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_OVERLAP", 0.0)
+    new = successor(SA, 0x20000, replaces=SA.inbound_spi)
+    for sa in (SA, new):
+        await backend.install(sa)
+        await backend.activate(sa.inbound_spi)
+    await backend.remove(SA.inbound_spi)
+    assert sending(kernel) == [new.outbound_spi]
+    assert len(kernel.states) == 3
+    for task in list(backend._tasks):
+        await task
+    assert len(kernel.states) == 2
+
+
+async def test_an_sa_without_a_successor_goes_at_once(backend: XfrmBackend, kernel: Dictionary) -> None:
+    await backend.install(SA)
+    await backend.activate(SA.inbound_spi)
+    await backend.remove(SA.inbound_spi)
+    assert kernel.states == {}
+    await backend.remove(SA.inbound_spi)
+
+
+async def test_an_older_sa_that_is_activated_again_is_the_only_one_that_sends(
+    backend: XfrmBackend, kernel: Dictionary
+) -> None:
+    new = successor(SA, 0x20000)
+    for sa in (SA, new, SA):
+        if sa.inbound_spi not in backend._pairs:
+            await backend.install(sa)
+        await backend.activate(sa.inbound_spi)
+    assert sending(kernel) == [SA.outbound_spi]
+
+
+async def test_a_deactivated_sa_comes_back_with_its_counters(backend: XfrmBackend, kernel: Dictionary) -> None:
+    await backend.install(SA)
+    await backend.activate(SA.inbound_spi)
+    await backend.deactivate(SA.inbound_spi)
+    assert sending(kernel) == []
+    assert (await backend.counters())[SA.inbound_spi].out_packets == 1
+    await backend.activate(SA.inbound_spi)
+    (state,) = (state for state in kernel.states.values() if state["id"]["spi"] == SA.outbound_spi)
+    assert int.from_bytes(state.attributes["LTIME_VAL"][8:16], "little") == 1
+    await backend.deactivate(0xDEAD)
+
+
+async def test_counters_are_those_of_both_states(backend: XfrmBackend, kernel: Dictionary) -> None:
+    await backend.install(SA)
+    await backend.activate(SA.inbound_spi)
+    counters = (await backend.counters())[SA.inbound_spi]
+    assert (counters.in_packets, counters.in_bytes, counters.out_packets, counters.out_bytes) == (1, 84, 1, 84)
+    assert counters.drops == {"replayed": 2}
+
+
+async def test_an_sa_moves_with_both_its_states(backend: XfrmBackend, kernel: Dictionary) -> None:
+    await backend.install(SA)
+    await backend.activate(SA.inbound_spi)
+    await backend.move(SA.inbound_spi, replace(SA.path, remote=ip_address("192.1.2.99")))
+    assert {ip_address(address[:4]) for address, _ in kernel.states} == {WEST, ip_address("192.1.2.99")}
+    assert EAST not in {ip_address(address[:4]) for address, _ in kernel.states}
+
+
+async def test_when_a_state_is_gone_the_rest_of_its_pair_goes(backend: XfrmBackend, kernel: Dictionary) -> None:
+    await backend.install(SA)
+    await backend.activate(SA.inbound_spi)
+    del kernel.states[next(iter(kernel.states))]
+    await backend.resynchronise("somebody flushed them")
+    assert await backend.event() == Lost((SA.inbound_spi,), "somebody flushed them")
+    for task in list(backend._tasks):
+        await task
+    assert kernel.states == {}
+
+
+async def test_an_spi_that_is_in_use_is_refused(backend: XfrmBackend, kernel: Dictionary) -> None:
+    await backend.install(SA)
+    with pytest.raises(AlreadyThere, match="NEWSA"):
+        await backend.install(SA)
+    with pytest.raises(NotThere):
+        await kernel.fetch(Msg.GETSA, {"daddr": b"", "spi": 1})
+
+
+async def test_what_is_not_there_cannot_be_activated(backend: XfrmBackend) -> None:
+    with pytest.raises(BackendError, match="0000dead"):
+        await backend.activate(0xDEAD)
+    with pytest.raises(BackendError, match="not started"):
+        await XfrmBackend().install(SA)
+
+
+def test_spis_are_fresh_and_above_those_set_apart() -> None:
+    backend = XfrmBackend()
+    spis = [backend.allocate_spi(None) for _ in range(1000)]
+    assert len(set(spis)) == 1000
+    assert min(spis) > 0xFFFF
