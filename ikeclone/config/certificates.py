@@ -37,7 +37,7 @@ def read_directory(path: Path, read: Callable[[Path], tuple[T, ...]]) -> tuple[T
         files = sorted(file for file in path.iterdir() if file.suffix.lower() in _SUFFIXES)
     except OSError as error:
         raise ValueError(f"cannot read {path}: {error.strerror}") from None
-    return tuple(dict.fromkeys(each for file in files for each in read(file)))
+    return tuple(each for file in files for each in read(file))
 
 
 def read_bytes(path: Path) -> bytes:
