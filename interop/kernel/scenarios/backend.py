@@ -14,6 +14,4 @@ def run(lab: KernelLab) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     (lab.logs / "pytest.txt").write_text(done.stdout + done.stderr)
     if done.returncode:
-        raise AssertionError(
-            "\n".join(line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR")))
-        )
+        raise AssertionError(done.stdout.strip().splitlines()[-1])
