@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography.x509 import CertificateRevocationList
@@ -32,9 +32,8 @@ class Conn:
     def ends(self) -> tuple[End, End]:
         """Left and right."""
         said = self.keywords
-        pairs = (said.left, self.left), (said.right, self.right)
-        left, right = (replace(papers.end(end), auth=said.auth(end)) for end, papers in pairs)
-        return left, right
+        left = self.left.end(said.left, said.auth(said.left))
+        return left, self.right.end(said.right, said.auth(said.right))
 
     def papers(self, side: str) -> Papers:
         """Those of "left" or "right"."""

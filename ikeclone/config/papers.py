@@ -10,7 +10,7 @@ from ikeclone.config.lexer import Entry
 from ikeclone.config.models import EndKeywords
 from ikeclone.config.problems import Place
 from ikeclone.config.sections import Merged
-from ikeclone.connection import End, Identity
+from ikeclone.connection import Authby, End, Identity
 from ikeclone.errors import ConfigError
 from ikeclone.pki.certificate import Certificate, subject
 from ikeclone.pki.dn import Name, is_name
@@ -30,20 +30,21 @@ class Papers:
     anchors: tuple[Certificate, ...] = ()
     place: Place | None = field(default=None, compare=False)
 
-    def end(self, keywords: EndKeywords) -> End:
-        """The end as the state machine takes it, but for how it authenticates."""
+    def end(self, keywords: EndKeywords, auth: Authby) -> End:
+        """The end as the state machine takes it, authenticating in these ways; one that does not needs no name."""
         wanted = keywords.id
         from_certificate = isinstance(wanted, str) or (wanted is None and bool(self.certificates))
         identity = wanted if isinstance(wanted, Identity) else None
         if from_certificate and self.certificates:
             identity = identity_of(self.certificates[0])
-        elif not from_certificate and identity is None and keywords.host is not None:
+        elif wanted is None and keywords.host is not None and auth != Authby(null=True):
             identity = Identity.of_address(keywords.host)
         return End(
             keywords.host,
             identity,
             keywords.selectors(),
             keywords.sourceip,
+            auth,
             from_certificate=from_certificate and not self.certificates,
             certificates=self.certificates,
             anchors=self.anchors,

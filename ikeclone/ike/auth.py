@@ -58,12 +58,17 @@ class Authenticate(Exchange):
         return (
             self._me,
             *self._certificates,
-            *(() if self.sa.tunnel.ike is not None else (Notify(NotifyType.INITIAL_CONTACT),)),
+            *self._contact(),
             *self._proofs.requests(),
             *(() if peer is None else (IdR(peer.type, peer.data),)),
             self._auth,
             *self._offer.payloads(),
         )
+
+    def _contact(self) -> Payloads:
+        """That we have no other IKE SA, which only one with a name can say (RFC 7619)."""
+        nameless = self._auth.method is AuthMethod.NULL
+        return () if nameless or self.sa.tunnel.ike is not None else (Notify(NotifyType.INITIAL_CONTACT),)
 
     def response(self, message: Message, now: float) -> None:
         if message.first(Auth) is None:
@@ -129,7 +134,7 @@ class AuthResponder:
         ours = self._prove(proofs, peer, message)
         sa.tunnel = tunnel
         sa.enter(State.ESTABLISHED)
-        contact = message.notify(NotifyType.INITIAL_CONTACT) is not None
+        contact = auth.method is not AuthMethod.NULL and message.notify(NotifyType.INITIAL_CONTACT) is not None
         tunnel.established(sa, now, peer, initial_contact=contact)
         return (*ours, *self._answer_child(message, now))
 

@@ -172,6 +172,7 @@ def test_nobody() -> None:
     assert is_up(net)
     assert request.require(IdI) == IdI(IdType.NULL, b"")
     assert request.require(Auth).method is AuthMethod.NULL
+    assert request.notify(NotifyType.INITIAL_CONTACT) is None
     assert answer.require(Auth).method is AuthMethod.DIGITAL_SIGNATURE
 
 

@@ -189,6 +189,12 @@ def test_each_end_in_its_own_way(read: Read) -> None:
     assert conn.remote.auth == Authby(null=True, signatures=eddsa)
 
 
+def test_one_that_does_not_authenticate_has_no_name(read: Read) -> None:
+    conn = connection(read(HOSTS + "\tleftauth=null\n\trightauth=ecdsa\n")[0])
+    assert conn.local.identity is None
+    assert conn.remote.identity == Identity.parse("192.1.2.23")
+
+
 @pytest.mark.parametrize(
     ("words", "kinds", "hashes"),
     [
