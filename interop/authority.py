@@ -9,7 +9,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from cryptography.x509.oid import NameOID
 
 Key = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | Ed25519PrivateKey
@@ -24,6 +24,7 @@ class Papers:
     middle: bytes
     certificate: bytes
     key: bytes
+    public: bytes
 
 
 class Authority:
@@ -41,7 +42,8 @@ class Authority:
         certificate = _certificate(host, key, "Middle", self._middle_key, name)
         private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         root, middle, own = (each.public_bytes(Encoding.PEM) for each in (self._root, self._middle, certificate))
-        return Papers(root, middle, own, private)
+        public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+        return Papers(root, middle, own, private, public)
 
 
 def new_key(kind: str) -> Key:

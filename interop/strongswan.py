@@ -43,9 +43,9 @@ connections {{ gw {{
   encap = yes
   local_addrs = {local.address}
   remote_addrs = {remote.address}
-  local {{ auth = {auth}
+  local {{ {local_auth}
     id = {local.name} }}
-  remote {{ auth = {peer}
+  remote {{ {remote_auth}
     id = {remote.name} }}
   {connection}
   children {{ net {{
@@ -94,19 +94,27 @@ class StrongSwan:
         # As charon sees it, and as we do.
         self._run = Path("/run") / local.name
         self._outside = root / "run" / local.name
-        self._auth = self._peer = "psk"
+        self._local_auth = self._remote_auth = {"auth": "psk"}
 
     def certify(self, papers: Papers, peer: str = "pubkey") -> None:
         """Have us authenticate with a certificate from the next start on, and the peer too unless it is to be psk."""
-        self._auth, self._peer = "pubkey", peer
-        for folder, files in {
-            "x509": {"own": papers.certificate, "middle": papers.middle},
-            "x509ca": {"root": papers.root},
-            "private": {"own": papers.key},
-        }.items():
-            (self._outside / folder).mkdir(parents=True, exist_ok=True)
-            for name, pem in files.items():
-                (self._outside / folder / f"{name}.pem").write_bytes(pem)
+        self._local_auth, self._remote_auth = {"auth": "pubkey"}, {"auth": peer}
+        self._file("x509", own=papers.certificate, middle=papers.middle)
+        self._file("x509ca", root=papers.root)
+        self._file("private", own=papers.key)
+
+    def know_keys(self, papers: Papers, peer: Papers) -> None:
+        """Have both hosts authenticate with keys that are known without certificates, from the next start on."""
+        self._local_auth = {"auth": "pubkey", "pubkeys": "own.pem"}
+        self._remote_auth = {"auth": "pubkey", "pubkeys": "peer.pem"}
+        self._file("pubkey", own=papers.public, peer=peer.public)
+        self._file("private", own=papers.key)
+
+    def _file(self, folder: str, **files: bytes) -> None:
+        """Put PEM where swanctl looks for it."""
+        (self._outside / folder).mkdir(parents=True, exist_ok=True)
+        for name, pem in files.items():
+            (self._outside / folder / f"{name}.pem").write_bytes(pem)
 
     def start(
         self,
@@ -124,8 +132,8 @@ class StrongSwan:
             local=self.local,
             remote=self.remote,
             secret=secret,
-            auth=self._auth,
-            peer=self._peer,
+            local_auth=_lines(self._local_auth),
+            remote_auth=_lines(self._remote_auth),
             connection=_lines(CONNECTION | dict(connection or {})),
             child=_lines(CHILD | networks | dict(child or {})),
         )
