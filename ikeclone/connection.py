@@ -79,6 +79,8 @@ class Identity:
                 return self.data.decode(errors="backslashreplace")
             case IdType.IPV4_ADDR | IdType.IPV6_ADDR if len(self.data) in (4, 16):
                 return str(ip_address(self.data))
+            case IdType.NULL:
+                return "%null"
             case IdType.DER_ASN1_DN if (name := _name(self.data)) is not None:
                 return name
             case _:

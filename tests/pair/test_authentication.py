@@ -13,9 +13,9 @@ from ikeclone.crypto.schemes import Kind
 from ikeclone.crypto.signature import SignaturePolicy
 from ikeclone.ike import auth as ike_auth
 from ikeclone.ike import init
-from ikeclone.ike.authentication import Covered
+from ikeclone.ike.authentication import Covered, SharedKey
 from ikeclone.ike.sa import IkeSa
-from ikeclone.numbers import AuthMethod, HashAlgorithm, IdType, NotifyType
+from ikeclone.numbers import AuthMethod, HashAlgorithm, IdType, NotifyType, Prf
 from ikeclone.wire.message import Message, parse_message
 from ikeclone.wire.payloads import Auth, Certificate, CertRequest, IdI, IdR
 from tests.pair.certified import SIGNATURES, Host, attempt, certified, is_up, issue, told
@@ -173,6 +173,7 @@ def test_nobody() -> None:
     assert request.require(IdI) == IdI(IdType.NULL, b"")
     assert request.require(Auth).method is AuthMethod.NULL
     assert request.notify(NotifyType.INITIAL_CONTACT) is None
+    assert str(net.east.endpoint.tunnel(NAME).peer) == "%null"
     assert answer.require(Auth).method is AuthMethod.DIGITAL_SIGNATURE
 
 
@@ -211,3 +212,10 @@ def test_the_connection_says_that_it_has_nothing_to_prove_itself_with() -> None:
 def test_the_initiator_asks_for_the_one_it_wants() -> None:
     request, answer = messages(certified())
     assert request.require(IdR) == answer.require(IdR) == IdR(IdType.FQDN, b"east")
+
+
+def test_keys_are_not_printed() -> None:
+    covered = Covered(Prf.HMAC_SHA2_256, b"message", b"nonce", b"sk_p of this side", b"identity")
+    for shown in (repr(SharedKey(b"a secret")), repr(covered)):
+        assert "secret" not in shown
+        assert "sk_p of" not in shown
