@@ -84,8 +84,8 @@ class Senders:
             self._stop_waiting(child)
 
     def named(self, child: Child) -> None:
-        """The peer names this SA in a request, so it has our answer that made it."""
-        if child in self._awaiting:
+        """The peer rekeys this SA, so it has our answer that made it, and will delete the one before."""
+        if not child.active:
             self._stop_waiting(child)
 
     def doubted(self, sa: IkeSa, now: float) -> None:

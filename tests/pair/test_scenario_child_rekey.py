@@ -448,3 +448,21 @@ def test_an_sa_that_is_rekeyed_again_at_once(net: Network) -> None:
     assert [child.active for child in east.children] == [True, False]
     assert_one_tunnel(net)
     assert_never_down(net)
+
+
+def test_collision_whose_winner_is_rekeyed_again_at_once(net: Network) -> None:
+    """East rekeys its new SA while west still awaits its answer: west sends on what east has."""
+    west, east = net.sides
+    west.rekey()
+    east.rekey()
+    west.take()
+    east.take(1)
+    delete_of_old = west.inbox.popleft()
+    east.rekey()
+    west.take()
+    assert [child.active for child in west.children] == [False, True, False]
+    west.inbox.append(delete_of_old)
+    west.take()
+    assert [child.active for child in west.children] == [True, False]
+    assert_one_tunnel(net)
+    assert_never_down(net)

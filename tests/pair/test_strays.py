@@ -1,0 +1,150 @@
+"""What a peer, or somebody between, may send but should not: counted, answered as the RFC says, and nothing changes."""
+
+from __future__ import annotations
+
+import pytest
+
+from ikeclone.backend import Path
+from ikeclone.connection import Timing
+from ikeclone.crypto.registry import parse_esp, parse_ike
+from ikeclone.ike.actions import Kind
+from ikeclone.ike.child import ChildState
+from ikeclone.ike.informational import DeleteChildren, Liveness
+from ikeclone.ike.init import MAX_RESTARTS
+from ikeclone.ike.sa import IkeSa
+from ikeclone.numbers import ExchangeType, NotifyType, PayloadType
+from ikeclone.wire.message import Header, build_message
+from ikeclone.wire.payloads import Notify, Payload
+from tests.pair.network import EAST, WEST, Network
+from tests.pair.scenario import assert_one_tunnel, by_hand, ike_sa, notifies, only_child
+
+TO_WEST, TO_EAST = Path(WEST, EAST), Path(EAST, WEST)
+
+
+def sealed(net: Network, payloads: tuple[Payload, ...], message_id: int, *, initiator: bool = True) -> bytes:
+    """A request of west's with its keys."""
+    sa = ike_sa(net.west)
+    header = Header(sa.spi_i, sa.spi_r, ExchangeType.INFORMATIONAL, message_id, initiator, False)
+    (datagram,) = sa._protection.seal(header, payloads, None)
+    return datagram
+
+
+def test_a_request_beyond_the_window() -> None:
+    net = by_hand()
+    net.east.endpoint.receive(sealed(net, (), 1000), TO_EAST, net.now)
+    assert net.east.endpoint.counters["request outside the window"] == 1
+    assert_one_tunnel(net)
+
+
+def test_a_reflected_request() -> None:
+    """A request of our own that comes back to us bears our role."""
+    net = by_hand()
+    net.west.rekey()
+    net.west.endpoint.receive(net.east.inbox[0].data, TO_WEST, net.now)
+    assert sum(net.west.endpoint.counters.values()) == 1
+    assert_one_tunnel(net)
+
+
+def test_a_response_that_nobody_asked_for() -> None:
+    net = by_hand()
+    net.west.rekey()
+    net.east.take()
+    answer = net.west.inbox[0].data
+    net.west.take()
+    net.west.endpoint.receive(answer, TO_WEST, net.now)
+    assert net.west.endpoint.counters["response without a request"] == 1
+    assert_one_tunnel(net)
+
+
+def test_a_peer_that_rekeys_one_child_sa_twice() -> None:
+    """The second request comes while the first one's new SA is there: to be tried later, and nothing breaks."""
+    net = by_hand()
+    west, east = net.sides
+    old = only_child(west)
+    west.rekey()
+    east.take()
+    old.state = ChildState.INSTALLED
+    west.rekey()
+    east.take()
+    assert notifies(west, 1) == {NotifyType.TEMPORARY_FAILURE}
+    assert len(east.children) == 2
+
+
+def test_deletes_and_liveness_checks_that_are_refused_are_done_all_the_same() -> None:
+    net = by_hand()
+    west = net.west
+    sa, child = ike_sa(west), only_child(west)
+    refusal = Notify(NotifyType.INVALID_SYNTAX)
+    for exchange in (Liveness(sa), DeleteChildren(sa, (child,))):
+        sa.enqueue(exchange, net.now)
+        (request,) = sa.requests.outstanding.values()
+        header = Header(sa.spi_i, sa.spi_r, exchange.type, request.message_id, False, True)
+        (answer,) = ike_sa(net.east)._protection.seal(header, (refusal,), None)
+        west.endpoint.receive(answer, TO_WEST, net.now)
+        assert not sa.requests.outstanding
+    net.settle(west)
+    assert west.children == []
+
+
+@pytest.mark.parametrize("wanted", [b"\0\x0e", b"\0\x1f", b""])
+def test_a_forged_demand_for_a_method_that_was_not_offered(wanted: bytes) -> None:
+    net = Network(west={"ike": parse_ike("aes_gcm256-sha2_256-dh31+dh19")}).hold()
+    net.west.up()
+    spi = net.east.inbox[0].data[:8]
+    header = Header(spi, bytes(8), ExchangeType.IKE_SA_INIT, 0, False, True)
+    demand = build_message(header, (Notify(NotifyType.INVALID_KE_PAYLOAD, wanted),))
+    net.west.endpoint.receive(demand, TO_WEST, net.now)
+    net.settle(net.west)
+    assert "the peer wants the key exchange method" in net.west.kinds(Kind.FAILED)[-1].text
+
+
+def test_cookies_without_end_are_not_followed() -> None:
+    net = Network().hold()
+    net.west.up()
+    spi = net.east.inbox[0].data[:8]
+    header = Header(spi, bytes(8), ExchangeType.IKE_SA_INIT, 0, False, True)
+    for number in range(MAX_RESTARTS + 1):
+        demand = build_message(header, (Notify(NotifyType.COOKIE, bytes([number])),))
+        net.west.endpoint.receive(demand, TO_WEST, net.now)
+        net.settle(net.west)
+    assert "again and again" in net.west.kinds(Kind.FAILED)[-1].text
+    assert len(net.east.inbox) == 1 + MAX_RESTARTS
+
+
+def test_an_ike_sa_whose_lifetime_ends_is_deleted() -> None:
+    """That is what rekey=no asks for."""
+    short = {"timing": Timing(ike_lifetime=100), "rekey": False}
+    net = Network(west=short).established()
+    net.run(200)
+    assert [side.children for side in net.sides] == [[], []]
+    assert "lifetime ended" in net.west.kinds(Kind.IKE_DOWN)[-1].text
+    net.assert_consistent()
+
+
+def test_a_critical_payload_that_is_not_known_is_named_and_the_ike_sa_stays() -> None:
+    net = by_hand()
+    sa = ike_sa(net.west)
+    header = Header(sa.spi_i, sa.spi_r, ExchangeType.INFORMATIONAL, sa.requests.next_id, True, False)
+    start = bytes([0, 0x80]) + (4).to_bytes(2, "big")
+    datagram = seal_raw(sa, header, 200, start)
+    net.east.endpoint.receive(datagram, TO_EAST, net.now)
+    net.settle(net.east)
+    assert "UNSUPPORTED_CRITICAL_PAYLOAD" in net.east.kinds(Kind.PROGRESS)[-1].text
+    sa.requests.next_id += 1
+    net.west.inbox.clear()
+    assert_one_tunnel(net)
+
+
+def seal_raw(sa: IkeSa, header: Header, first: int, plaintext: bytes) -> bytes:
+    """A protected message whose payloads no builder would make."""
+    return sa._protection._datagram(header, PayloadType(first), plaintext)
+
+
+def test_another_esp_method_is_asked_for_when_a_clone_is_opened() -> None:
+    methods = {"west": "aes_gcm256;dh31+dh19", "east": "aes_gcm256;dh19+dh31"}
+    west, east = ({"esp": parse_esp(methods[name])} for name in ("west", "east"))
+    net = Network(west=west, east=east).established()
+    net.west.packet(0)
+    net.run(2)
+    assert [c.cpu for c in net.west.children] == [None, 0]
+    net.assert_consistent()
