@@ -180,10 +180,10 @@ class Backend(Protocol):
     async def start(self) -> None: ...
 
     def share(self, sock: socket) -> None:
-        """Prepare the daemon's UDP socket of port 4500 on one address to leave ESP to this data plane.
+        """Take note of a UDP socket of the daemon's, of port 500 or 4500 on one address: IKE on it stays unprotected.
 
-        The socket is bound, with SO_REUSEPORT, and is the first on its address. IKE (four zero octets first) and
-        keepalives (one octet) stay with it.
+        That of port 4500 leaves ESP to this data plane: it is bound, with SO_REUSEPORT, and is the first on its
+        address. IKE (four zero octets first) and keepalives (one octet) stay with it.
         """
         ...
 

@@ -14,11 +14,12 @@ from datetime import UTC, datetime
 from ikeclone import config
 from ikeclone.apply import apply
 from ikeclone.backend import Acquire, Backend, BackendError, Event, Expire, Lost, Path, Remapped
-from ikeclone.backends import load_backend
+from ikeclone.backends import start_backend
 from ikeclone.commands import Commands, Progress
 from ikeclone.connection import Auto, Connection
 from ikeclone.control import models
 from ikeclone.control.server import ControlServer
+from ikeclone.credentials import Credentials
 from ikeclone.errors import ConfigError, LocalError
 from ikeclone.ike.actions import Action, IkeKeyed, InstallChild, Kind, Report
 from ikeclone.ike.endpoint import Endpoint
@@ -47,10 +48,10 @@ def date() -> datetime:
 class Daemon:
     """One state machine, one data plane, the sockets of every local address, and the control socket."""
 
-    def __init__(self, options: DaemonOptions) -> None:
-        self._config = config.load(options.config)
-        credentials = config.load_credentials(self._config, options.secrets, date())
-        self.backend: Backend = load_backend(options.backend)
+    def __init__(
+        self, options: DaemonOptions, configuration: config.Config, credentials: Credentials, backend: Backend
+    ) -> None:
+        self._config, self.backend = configuration, backend
         self._keylog = KeyLog(options.keylog) if options.keylog else None
         self.now, self.wall = time.monotonic, time.time
         self.started = self.now()
@@ -79,7 +80,6 @@ class Daemon:
             await asyncio.gather(*tasks, return_exceptions=True)
             await self._control.close()
             await self._net.close()
-            await self.backend.stop()
 
     def stop(self) -> None:
         """End `run`."""
@@ -91,12 +91,12 @@ class Daemon:
 
     async def _start(self) -> None:
         await self._control.start()
-        await self.backend.start()
         connections = self._connections(await local_addresses())
         listen = self._config.setup.listen
         for address in {c.local.address for c in connections if c.local.address}:
             if not listen or address in listen:
-                self.backend.share(await self._net.open(address))
+                for sock in await self._net.open(address):
+                    self.backend.share(sock)
         for connection in connections:
             log.info("%s: %s", connection.name, describe(connection))
             self.endpoint.add(connection, self.now())
@@ -214,8 +214,14 @@ def run(options: DaemonOptions) -> int:
 
 
 async def _run(options: DaemonOptions) -> None:
-    daemon = Daemon(options)
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, daemon.stop)
-    await daemon.run()
+    configuration = config.load(options.config)
+    credentials = config.load_credentials(configuration, options.secrets, date())
+    backend = await start_backend(options.backend)
+    try:
+        daemon = Daemon(options, configuration, credentials, backend)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, daemon.stop)
+        await daemon.run()
+    finally:
+        await backend.stop()

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ikeclone.backend import ChildSa, EspKeys, EspSuite
 from ikeclone.backend import Path as IpPath
+from ikeclone.errors import LocalError
 from ikeclone.ike.actions import IkeKeyed
 from ikeclone.numbers import Encr, Integ
 
@@ -47,12 +48,18 @@ _ESP_INTEGRITY = {
 
 
 class KeyLog:
-    """Writes every key to files that only their owner can read. Loud: whoever has them reads all traffic."""
+    """Writes every key to files that only their owner can read. Loud: whoever has them reads all traffic.
+
+    Raises LocalError when the directory cannot be written to.
+    """
 
     def __init__(self, directory: Path) -> None:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._ike = _create(directory / "ikev2_decryption_table")
-        self._esp = _create(directory / "esp_sa")
+        try:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._ike = _create(directory / "ikev2_decryption_table")
+            self._esp = _create(directory / "esp_sa")
+        except OSError as error:
+            raise LocalError(f"cannot write the key log to {directory}: {error.strerror or error}") from error
         log.warning("KEY LOG: the keys of every SA are written to %s", directory)
 
     def ike(self, keyed: IkeKeyed) -> None:

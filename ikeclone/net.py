@@ -38,15 +38,17 @@ class Net:
         self._streams: dict[tuple[IPAddress, int], Stream] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def open(self, address: IPAddress) -> socket.socket:
-        """Listen on an address; the socket of port 4500, which ESP may share. Raises LocalError if that cannot be."""
+    async def open(self, address: IPAddress) -> list[socket.socket]:
+        """Listen on an address; the sockets of ports 500 and 4500. Raises LocalError if that cannot be."""
+        socks = []
         for port in (IKE_PORT, NAT_PORT):
             sock = _bind(address, port)
             stream = await asyncio_dgram.from_socket(sock)
             assert isinstance(stream, Stream)  # the socket is not connected
             self._streams[address, port] = stream
             self._tasks.add(asyncio.create_task(self._drain(stream, address, port)))
-        return sock
+            socks.append(sock)
+        return socks
 
     async def send(self, datagram: Datagram) -> None:
         """Send a datagram from the address and port that its path names; a network that refuses is logged."""

@@ -140,4 +140,4 @@ class Clones:
     def successor(self, child: Child) -> Child | None:
         """Who sends for the child's CPU when it goes: the newest one that is left, one that lasts if possible."""
         others = [c for c in self if c.cpu == child.cpu and c is not child and c.state is not ChildState.DELETING]
-        return max(others, key=lambda c: (c.lasts, c.serial), default=None)
+        return max(others, key=lambda c: (c.instance == child.instance, c.lasts, c.serial), default=None)

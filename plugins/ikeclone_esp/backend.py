@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 _ONLINE: Final = FilePath("/sys/devices/system/cpu/online")
+IKE_PORT: Final = 500  # no ESP comes there
 _FIRST_SPI: Final = 256  # those below are reserved (RFC 4303 section 2.1)
 
 
@@ -89,7 +90,9 @@ class EspBackend:
 
     def share(self, sock: socket) -> None:
         pool = self._running()
-        pool.add_sockets(sock.getsockname()[0], sockets.encapsulated(sock, len(pool)))
+        address, port = sock.getsockname()[:2]
+        if port != IKE_PORT:
+            pool.add_sockets(address, sockets.encapsulated(sock, len(pool)))
 
     def _running(self) -> Pool:
         if self._pool is None:
