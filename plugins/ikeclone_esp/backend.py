@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 _ONLINE: Final = FilePath("/sys/devices/system/cpu/online")
 IKE_PORT: Final = 500  # no ESP comes there
 _FIRST_SPI: Final = 256  # those below are reserved (RFC 4303 section 2.1)
+_OVERLAP: Final = 2.0  # seconds that a rekeyed SA still receives
 
 
 @dataclass(slots=True)
@@ -52,6 +53,7 @@ class EspBackend:
         self._cpus = online_cpus()
         self._events: asyncio.Queue[Event] = asyncio.Queue()
         self._installed: dict[int, _Installed] = {}
+        self._leaving: dict[int, _Installed] = {}
         self._reserved: set[int] = set()
         self._policies: dict[str, Policy] = {}
         self._fallbacks: dict[str, int] = {}  # connection: worker
@@ -79,7 +81,7 @@ class EspBackend:
 
     async def stop(self) -> None:
         routes, pool, self._routes, self._pool = self._routes, self._pool, None, None
-        for state in (self._installed, self._reserved, self._policies, self._fallbacks):
+        for state in (self._installed, self._leaving, self._reserved, self._policies, self._fallbacks):
             state.clear()
         try:
             if routes is not None:
@@ -109,7 +111,9 @@ class EspBackend:
             raise BackendError(f"CPU {cpu} is not online or came online after the start")
         while True:
             spi = secrets.randbits(32) // len(pool) * len(pool) + worker
-            if _FIRST_SPI <= spi < 1 << 32 and spi not in self._reserved and spi not in self._installed:
+            if _FIRST_SPI <= spi < 1 << 32 and not any(
+                spi in taken for taken in (self._reserved, self._installed, self._leaving)
+            ):
                 break
         self._reserved.add(spi)
         pool[worker].post(Reserve(spi))
@@ -202,15 +206,33 @@ class EspBackend:
         await self._ask_all(Fallback(connection, worker))
 
     async def remove(self, inbound_spi: int) -> None:
+        worker = self._running()[self._worker(inbound_spi)]
         installed = self._installed.get(inbound_spi)
-        if installed is None and inbound_spi not in self._reserved:
-            return
-        self._reserved.discard(inbound_spi)
         if installed is not None:
             installed.active = False
             await self._announce_fallback(installed.sa.connection)
-        await self._running()[self._worker(inbound_spi)].inform(Remove(inbound_spi))
+            if any(other.sa.replaces == inbound_spi for other in self._installed.values()):
+                await worker.inform(Deactivate(inbound_spi))
+                self._leave(inbound_spi)
+                return
+        elif inbound_spi not in self._reserved:
+            return
+        self._reserved.discard(inbound_spi)
+        await worker.inform(Remove(inbound_spi))
         self._forget(inbound_spi)
+
+    def _leave(self, spi: int) -> None:
+        """Packets of an SA that was rekeyed may still be on their way, or wait here, when IKE has done with it."""
+        installed = self._installed.pop(spi, None)
+        if installed is not None:
+            self._leaving[spi] = installed
+            asyncio.get_running_loop().call_later(_OVERLAP, self._left, spi)
+
+    def _left(self, spi: int) -> None:
+        installed = self._leaving.pop(spi, None)
+        if installed is not None:
+            self._running()[self._worker(spi)].tell(Remove(spi))
+            self._rows.append(installed.row)
 
     async def move(self, inbound_spi: int, path: Path) -> None:
         self._find(inbound_spi)
@@ -230,6 +252,8 @@ class EspBackend:
         log.warning("%s; %d SAs are lost and must be made anew", reason, len(spis))
         for spi in spis:
             self._forget(spi)
+        for spi in [spi for spi in self._leaving if self._worker(spi) == worker]:
+            self._rows.append(self._leaving.pop(spi).row)
         for connection in [name for name, owner in self._fallbacks.items() if owner == worker]:
             del self._fallbacks[connection]
             for index in range(len(self._cpus)):

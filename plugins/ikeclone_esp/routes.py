@@ -67,20 +67,25 @@ class Routes:
         self._netlink.close()
 
     async def add(self, policy: Policy) -> None:
-        """Route a policy's remote networks into the TUN, in place of the connection's former policy."""
-        await self.remove(policy.connection)
+        """Route a policy's remote networks into the TUN, in place of the connection's former policy.
+
+        What both have in common stays there all the time: no packet may leave in the clear meanwhile.
+        """
         bypasses, networks = self._bypasses(), self._networks()
+        own = _networks([policy]) - _networks(p for p in self._policies.values() if p.connection != policy.connection)
         self._policies[policy.connection] = policy
         try:
             for bypass in self._bypasses() - bypasses:
                 await self._bypass("add", bypass)
-            for network in self._networks() - networks:
-                await self._route("add", network, policy.source)
+            for network in own:
+                await self._route("replace", network, policy.source)
             self._mtus[policy.connection] = await self._path_mtu(policy.path)
             await self._set_mtu()
         except BackendError:
             await self.remove(policy.connection)
             raise
+        finally:
+            await self._withdraw(networks, bypasses)
 
     async def remove(self, connection: str) -> None:
         """Undo `add`, except for what other connections need as well."""
@@ -88,15 +93,18 @@ class Routes:
         if self._policies.pop(connection, None) is None:
             return
         self._mtus.pop(connection, None)
+        await self._withdraw(networks, bypasses)
+        await self._set_mtu()
+
+    async def _withdraw(self, networks: set[IPNetwork], bypasses: set[tuple[IPAddress, str, int]]) -> None:
+        """Take back those of these routes and rules that no connection needs any more."""
         for network in networks - self._networks():
             await self._route("del", network, None)
         for bypass in bypasses - self._bypasses():
             await self._bypass("del", bypass)
-        await self._set_mtu()
 
     def _networks(self) -> set[IPNetwork]:
-        selectors = [selector for policy in self._policies.values() for selector in policy.remote]
-        return {network for selector in selectors for network in selector.networks()}
+        return _networks(self._policies.values())
 
     def _bypasses(self) -> set[tuple[IPAddress, str, int]]:
         """Peers and what must not be tunnelled to them: raw ESP (port 0) and UDP from or to a port.
@@ -146,6 +154,11 @@ class Routes:
                 log.debug("%s %s %s: %s", what, command, arguments, error)
                 return
             raise BackendError(f"cannot {command} {_describe(what, arguments)}: {error.args[-1]}") from error
+
+
+def _networks(policies: Iterable[Policy]) -> set[IPNetwork]:
+    """What is behind the tunnels of these policies."""
+    return {network for policy in policies for selector in policy.remote for network in selector.networks()}
 
 
 def _describe(what: str, arguments: dict[str, Any]) -> str:

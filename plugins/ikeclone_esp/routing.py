@@ -75,7 +75,8 @@ class Routing:
         self._verdicts.clear()
 
     def set_fallback(self, connection: str, worker: int | None) -> None:
-        """Note which worker has the connection's newest fallback."""
+        """Note which worker has the connection's newest fallback; now clones may be asked for."""
+        self._asked.pop(connection, None)
         if worker is None or worker == self._worker:
             self._fallback_workers.pop(connection, None)
         else:

@@ -217,6 +217,30 @@ def _source_port(wire: socket.socket, spi: int) -> int:
             return int.from_bytes(packet[20:22], "big")
 
 
+def test_no_packet_is_lost_while_a_policy_is_replaced_by_its_like(tunnel: Tunnel) -> None:
+    tunnel.add()
+    command = tunnel.left.namespace.command("ping", "-q", "-i", "0.001", "-c", "500", "-W", "1", "10.2.0.1")
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as pings:
+        while pings.poll() is None:
+            tunnel.route()
+        assert pings.stdout is not None
+        assert " 0% packet loss" in pings.stdout.read()
+
+
+def test_a_rekeyed_sa_receives_a_moment_longer(tunnel: Tunnel) -> None:
+    """The right side has done with the old SA; the left side goes on sending on it, and receives on the new one."""
+    old = tunnel.add()
+    left, right = tunnel.left, tunnel.right
+    sa, other = tunnel.make()
+    left.namespace.call(left.backend.install(replace(sa, replaces=old[0])))
+    tunnel.install(right, replace(other, replaces=old[1]))
+    right.namespace.call(right.backend.remove(old[1]))
+    assert ping(left, "10.2.0.1", CPUS[0], count=5) == 5
+    assert set(right.counters()) == {other.inbound_spi}
+    until(lambda: ping(left, "10.2.0.1", CPUS[0], count=1) == 0)
+    assert "no-sa 1" in right.backend.describe()["drops without an SA"]
+
+
 def test_a_dead_worker_is_replaced(tunnel: Tunnel, caplog: pytest.LogCaptureFixture) -> None:
     fallback, clone = tunnel.add(), tunnel.add(CPUS[-1], CPUS[-1])
     lost = {spi for spi in (fallback[0], clone[0]) if spi % len(CPUS) == len(CPUS) - 1}

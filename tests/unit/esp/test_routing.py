@@ -57,7 +57,9 @@ def test_hold_then_fallback_then_clone_and_back(setting: Setting) -> None:
     fallback = setting.outbound(child_sa(cpu=None))
     setting.routing.set_fallback("net-net", 1)
     assert verdict(PACKET) == Verdict(sa=fallback, connection="net-net", ask="net-net")
-    assert setting.events == [Acquire("net-net", 3)]
+    assert setting.events == [Acquire("net-net", 3)] * 3  # for any SA, then for a clone as soon as that makes sense
+    assert verdict(PACKET).ask == "net-net"
+    assert len(setting.events) == 3
     clone = setting.outbound(child_sa(cpu=3))
     rekeyed = setting.outbound(child_sa(cpu=3))
     assert verdict(PACKET).sa is rekeyed
