@@ -6,15 +6,18 @@ READY := .venv/ready
 DEMO := ip:iproute2 ping:iputils-ping
 TEST := $(DEMO) tshark:tshark tcpdump:tcpdump iperf3:iperf3
 INTEROP := $(TEST) mmdebstrap:mmdebstrap mount:mount
+KERNEL := $(INTEROP) gcc:gcc flex:flex bison:bison bc:bc xz:xz-utils
 
-.PHONY: help demo test lint interop bench venv clean
+.PHONY: help demo test lint interop interop-kernel bench soak venv clean
 
 help:
 	@echo "make demo      two daemons, a Child SA per CPU between them, in namespaces of their own"
 	@echo "make test      every test that can run here"
 	@echo "make lint      ruff and mypy"
 	@echo "make interop   the scenarios with strongSwan (as root)"
+	@echo "make interop-kernel   the kernel's XFRM, in a guest whose kernel is built first (as root)"
 	@echo "make bench     throughput beside strongSwan's ESP in user space (as root)"
+	@echo "make soak      a year of rekeys of 20 tunnels, in minutes"
 	@echo "make venv      only set up the virtual environment"
 	@echo "make clean     remove what these made in the checkout"
 
@@ -35,6 +38,14 @@ interop: $(READY)
 	@$(call install,$(INTEROP))
 	@mkdir -p build
 	@flock build/interop.lock $(BIN)/python -m interop
+
+interop-kernel: $(READY)
+	@$(call install,$(KERNEL))
+	@mkdir -p build
+	@flock build/interop.lock $(BIN)/python -m interop.kernel
+
+soak: $(READY)
+	@$(BIN)/python -m tests.soak
 
 bench: $(READY)
 	@$(call install,$(INTEROP))
