@@ -91,8 +91,13 @@ class DaemonProcess:
         return {row.name: row for row in report.rows}
 
     def settled(self, connection: str) -> bool:
-        """Whether no Child SA is being negotiated, and each of those that are there sends."""
-        return all(row.state in ("installed", "fallback") for row in self.clones(connection).rows)
+        """Whether no Child SA is being negotiated, and each CPU has one that sends, its own or the fallback.
+
+        A CPU may have more, if both sides opened one at once: those only receive.
+        """
+        rows = self.clones(connection).rows
+        sending = {row.cpu for row in rows if row.state in ("installed", "fallback")}
+        return sending == {row.cpu for row in rows} and all(row.state != "negotiating" for row in rows)
 
     def last_words(self, lines: int = 20) -> str:
         """The end of its log."""

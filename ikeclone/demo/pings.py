@@ -34,13 +34,16 @@ def ping(
 
 
 class RunningPing:
-    """A ping that goes on in the background while something else happens; a context manager.
+    """A ping that goes on in the background, on these CPUs if any are named, while something else happens.
 
-    Afterwards `replies` and `lost` say what became of the requests up to the last one that was answered.
+    A context manager. Afterwards `replies` and `lost` say what became of the requests up to the last one that was
+    answered.
     """
 
-    def __init__(self, namespace: Namespace, source: str, target: str, interval: float = 0.01) -> None:
-        self._namespace = namespace
+    def __init__(
+        self, namespace: Namespace, source: str, target: str, interval: float = 0.01, cpus: Iterable[int] = ()
+    ) -> None:
+        self._namespace, self._cpus = namespace, tuple(cpus)
         self._command = ["ping", "-n", "-i", str(interval), "-I", source, target]
         self.replies = 0
         self.lost: list[int] = []
@@ -48,7 +51,7 @@ class RunningPing:
     def __enter__(self) -> RunningPing:
         # A file, not a pipe: a full pipe would stop the ping.
         self._output = tempfile.TemporaryFile("w+")
-        self._process = self._namespace.start(*self._command, stdout=self._output)
+        self._process = self._namespace.start(*self._command, cpus=self._cpus, stdout=self._output)
         return self
 
     def __exit__(
