@@ -150,14 +150,17 @@ class Children:
         self._host.timers.set(child, "rekey", now + delay, lambda at: self._rekey(child, at))
 
     def _rekey(self, child: Child, now: float) -> None:
-        if self._tunnel.usable and child.state is ChildState.INSTALLED:
-            assert self._tunnel.ike is not None
-            self._tunnel.ike.enqueue(RekeyChild(self._tunnel.ike, child), now)
+        if child.state is ChildState.INSTALLED and (owner := self._owner(child)) is not None:
+            owner.enqueue(RekeyChild(owner, child), now)
 
     def _expire(self, child: Child, now: float) -> None:
-        if self._tunnel.usable and child.state is not ChildState.DELETING:
-            assert self._tunnel.ike is not None
-            self._tunnel.ike.enqueue(DeleteChildren(self._tunnel.ike, (child,)), now)
+        if child.state is not ChildState.DELETING and (owner := self._owner(child)) is not None:
+            owner.enqueue(DeleteChildren(owner, (child,)), now)
+
+    def _owner(self, child: Child) -> IkeSa | None:
+        """The IKE SA that has this Child SA, if it is fit for exchanges; for a moment there may be two of them."""
+        sas = (sa for sa in self._tunnel.endpoint.ike_sas() if sa.children.get(child.inbound_spi) is child)
+        return next((sa for sa in sas if sa.state is State.ESTABLISHED), None)
 
     # Routing
 

@@ -419,6 +419,20 @@ def test_a_lost_fallback_is_made_anew() -> None:
     net.assert_consistent()
 
 
+def test_all_sas_lost_at_once_are_made_anew() -> None:
+    net = Network().established()
+    for cpu in (0, 1):
+        net.west.packet(cpu)
+        net.run(2)
+    spis = tuple(child.inbound_spi for child in reversed(net.west.children))
+    net.west.endpoint.lost(Lost(spis, "every worker died"), net.now)
+    net.settle(net.west)
+    net.run(5)
+    assert [c.cpu for c in net.west.children] == [None]
+    assert not set(spis) & set(net.west.backend.installed)
+    net.assert_consistent()
+
+
 def test_a_lost_clone_is_deleted_and_opened_again_by_traffic() -> None:
     net = Network().established()
     net.west.packet(0)
