@@ -91,12 +91,14 @@ class KernelLab:
         daemon.start()
         return daemon
 
-    def strongswan(self, end: End = EAST, **child: str) -> KernelStrongSwan:
-        """Start strongSwan on one side, with these settings of its child."""
+    def strongswan(
+        self, end: End = EAST, connection: Mapping[str, str] | None = None, **child: str
+    ) -> KernelStrongSwan:
+        """Start strongSwan on one side, with these settings of its connection and its child."""
         other = WEST if end is EAST else EAST
         peer = KernelStrongSwan(self.side(end), self._root, end, other, self.logs)
         self._peers.append(peer)
-        peer.begin(child)
+        peer.begin(child, connection or {})
         return peer
 
     def side(self, end: End) -> Namespace:

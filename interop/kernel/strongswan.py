@@ -30,6 +30,7 @@ SWANCTL_CONF = """\
 connections {{ gw {{
   version = 2
   mobike = no
+  {connection}
   local_addrs = {local.address}
   remote_addrs = {remote.address}
   proposals = aes128-sha256-x25519
@@ -53,15 +54,19 @@ secrets {{ ike-1 {{ id-1 = {local.name}
 class KernelStrongSwan(StrongSwan):
     """One charon, started by `begin`."""
 
-    def begin(self, child: Mapping[str, str]) -> None:
-        """Start charon and load the connection `gw` with its child `net`, which gets these settings too."""
+    def begin(self, child: Mapping[str, str], connection: Mapping[str, str]) -> None:
+        """Start charon and load the connection `gw` with its child `net`; both get these settings too."""
         self._outside.mkdir(exist_ok=True)
         (self._outside / "vici").unlink(missing_ok=True)
-        settings = "\n      ".join(f"{name} = {value}" for name, value in child.items())
-        conf = SWANCTL_CONF.format(local=self.local, remote=self.remote, secret=SECRET, child=settings)
+        settings = {"child": _lines(child), "connection": _lines(connection)}
+        conf = SWANCTL_CONF.format(local=self.local, remote=self.remote, secret=SECRET, **settings)
         (self._outside / "swanctl.conf").write_text(conf)
         (self._outside / "strongswan.conf").write_text(STRONGSWAN_CONF.format(run=self._run))
         with (self.logs / f"{self.local.name}.strongswan.err").open("w") as errors:
             self.process = self.namespace.start(*self._inside("/usr/sbin/charon-systemd"), stdout=errors)
         wait_until((self._outside / "vici").is_socket, 20, "strongSwan's control socket")
         self.swanctl("--load-all", "--file", str(self._run / "swanctl.conf"))
+
+
+def _lines(settings: Mapping[str, str]) -> str:
+    return "\n      ".join(f"{name} = {value}" for name, value in settings.items())

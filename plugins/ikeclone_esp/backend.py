@@ -62,7 +62,8 @@ class EspBackend:
         self._routes: Routes | None = None
 
     def cpus(self) -> frozenset[int]:
-        return frozenset(self._cpus)
+        """Those that have a worker, less what was unplugged since."""
+        return frozenset(self._cpus).intersection(online_cpus())
 
     async def start(self) -> None:
         from ikeclone_esp.routes import Routes  # pyroute2 is slow to load and of no use to whoever only looks around

@@ -42,7 +42,6 @@ class XfrmBackend:
     wants_encapsulation = False
 
     def __init__(self) -> None:
-        self._cpus = frozenset(online_cpus())
         self._events: asyncio.Queue[Event] = asyncio.Queue()
         self._reserved: set[int] = set()
         self._pairs = Pairs()
@@ -54,7 +53,7 @@ class XfrmBackend:
         self._session: Session | None = None
 
     def cpus(self) -> frozenset[int]:
-        return self._cpus
+        return frozenset(online_cpus())
 
     def allocate_spi(self, cpu: int | None) -> int:
         while True:

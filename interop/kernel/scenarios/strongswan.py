@@ -11,17 +11,17 @@ def run(lab: KernelLab) -> None:
     peer = lab.strongswan(EAST, per_cpu_sas="yes", start_action="trap")
     west = lab.ikeclone(settings={"clones": "yes"})
     up(west)
-    _clones(lab, west)
-    _rekeys(lab, west, peer)
+    open_clones(lab, west)
+    rekey_by_both(lab, west, peer)
     west.command("down", "gw")
     lab.wait(lambda: not states(lab.west) and not states(lab.east), "kernels without states")
     peer.initiate()
-    _clones(lab, west)
+    open_clones(lab, west)
     peer.terminate_ike()
     lab.wait(lambda: not states(lab.west) and not states(lab.east), "kernels without states")
 
 
-def _clones(lab: KernelLab, west: KernelDaemon) -> None:
+def open_clones(lab: KernelLab, west: KernelDaemon) -> None:
     """Each of west's CPUs gets a clone and sends on it."""
     for cpu in CPUS:
         # strongSwan drops some replies while it waits for a clone of its own.
@@ -36,7 +36,7 @@ def _clones(lab: KernelLab, west: KernelDaemon) -> None:
         expect(f"CPU and octets sent from CPU {cpu}", sent, [(cpu, 2 * PING)])
 
 
-def _rekeys(lab: KernelLab, west: KernelDaemon, peer: KernelStrongSwan) -> None:
+def rekey_by_both(lab: KernelLab, west: KernelDaemon, peer: KernelStrongSwan) -> None:
     """Both sides rekey everything under a ping; nothing is lost."""
     with PinnedPing(lab.west, CPUS[1]) as running:
         for rekey in (lambda: west.command("rekey", "gw"), peer.rekey_children):
