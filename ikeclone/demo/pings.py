@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import subprocess
@@ -78,6 +79,7 @@ class RunningPing:
 
     def _seen(self) -> set[int]:
         """The sequence numbers of the replies so far."""
-        with open(self._output.fileno(), closefd=False) as output:
-            output.seek(0)
-            return {int(number) for number, _ in REPLY.findall(output.read())}
+        # The file's position is shared with ping, which writes there: read without moving it.
+        file = self._output.fileno()
+        output = os.pread(file, os.fstat(file).st_size, 0).decode(errors="replace")
+        return {int(number) for number, _ in REPLY.findall(output)}
