@@ -77,6 +77,11 @@ class RunningPing:
                 raise TimeoutError(f"ping: fewer than {more} replies in {patience:.0f} s")
             time.sleep(0.02)
 
+    @property
+    def answered(self) -> int:
+        """How many requests have been answered so far."""
+        return len(self._seen())
+
     def _seen(self) -> set[int]:
         """The sequence numbers of the replies so far."""
         # The file's position is shared with ping, which writes there: read without moving it.
