@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ikeclone.errors import InvalidKePayload, NoAdditionalSas, PeerError, TemporaryFailure, TsMaxQueue
+from ikeclone.errors import NoAdditionalSas, PeerError, TemporaryFailure, TsMaxQueue
 from ikeclone.ike.actions import RemoveChild
-from ikeclone.ike.exchange import Exchange, Payloads, raise_refusal
+from ikeclone.ike.exchange import Exchange, Payloads, raise_refusal, wanted_method
 from ikeclone.ike.negotiation import Request, respond
 from ikeclone.ike.sa import IkeSa
 from ikeclone.numbers import ExchangeType, KeMethod, NotifyType
@@ -53,7 +53,7 @@ class CreateChild(Exchange):
     def failed(self, error: PeerError, now: float) -> None:
         assert self._request is not None
         self.dropped()
-        method = KeMethod(int.from_bytes(error.data, "big")) if isinstance(error, InvalidKePayload) else None
+        method = wanted_method(error)
         if method in self._request.methods and method != self._method:
             self.sa.enqueue(CreateChild(self.sa, self.cpu, method), now)
         elif self.cpu is None:

@@ -6,8 +6,8 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
 from ikeclone import errors
-from ikeclone.errors import PeerError
-from ikeclone.numbers import ExchangeType, NotifyType
+from ikeclone.errors import InvalidKePayload, PeerError
+from ikeclone.numbers import ExchangeType, KeMethod, NotifyType
 from ikeclone.wire.message import Message
 from ikeclone.wire.payloads import Notify, Payload
 
@@ -72,3 +72,8 @@ def raise_refusal(message: Message) -> None:
 def refusal(error: PeerError) -> Notify:
     """The notify that answers a request with this error."""
     return Notify(error.notify, error.data)
+
+
+def wanted_method(error: PeerError) -> KeMethod | None:
+    """The key exchange method that the peer asks for instead (RFC 7296 section 1.3), if that is what it answers."""
+    return KeMethod(int.from_bytes(error.data, "big")) if isinstance(error, InvalidKePayload) else None

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ikeclone.errors import ChildSaNotFound, InvalidKePayload, PeerError, TemporaryFailure
+from ikeclone.errors import ChildSaNotFound, PeerError, TemporaryFailure
 from ikeclone.ike.actions import Kind, RemoveChild
 from ikeclone.ike.child import Child, ChildState
-from ikeclone.ike.exchange import Exchange, Payloads, raise_refusal
+from ikeclone.ike.exchange import Exchange, Payloads, raise_refusal, wanted_method
 from ikeclone.ike.informational import DeleteChildren
 from ikeclone.ike.negotiation import Request, respond
 from ikeclone.ike.sa import IkeSa
@@ -73,7 +73,7 @@ class RekeyChild(Exchange):
             self._leave_to(self.rival)
             return
         self.old.enter(ChildState.INSTALLED)
-        method = KeMethod(int.from_bytes(error.data, "big")) if isinstance(error, InvalidKePayload) else None
+        method = wanted_method(error)
         if method in self._request.methods and method != self._method:
             self.sa.enqueue(RekeyChild(self.sa, self.old, method), now)
         elif isinstance(error, ChildSaNotFound):

@@ -9,7 +9,7 @@ from ikeclone.crypto.keys import rekeyed_ike_keys
 from ikeclone.crypto.suite import IkeSuite
 from ikeclone.errors import InvalidKePayload, InvalidSyntax, PeerError, TemporaryFailure
 from ikeclone.ike.actions import Kind
-from ikeclone.ike.exchange import Exchange, Payloads, raise_refusal
+from ikeclone.ike.exchange import Exchange, Payloads, raise_refusal, wanted_method
 from ikeclone.ike.informational import DeleteIke
 from ikeclone.ike.negotiation import NONCE_SIZE
 from ikeclone.ike.proposals import check_choice, choose, ke_methods, numbered, spi_size
@@ -89,7 +89,7 @@ class RekeyIke(Exchange):
             sa.supersede(heir, now)
         if sa.state is not State.ESTABLISHED:
             return
-        method = KeMethod(int.from_bytes(error.data, "big")) if isinstance(error, InvalidKePayload) else None
+        method = wanted_method(error)
         if method in ke_methods(sa.tunnel.connection.ike) and method != self._method:
             sa.enqueue(RekeyIke(sa, method), now)
             return
