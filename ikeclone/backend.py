@@ -10,17 +10,31 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from pathlib import Path as FilePath
 from socket import socket
-from typing import Protocol
+from typing import Final, Protocol
 
 from ikeclone.errors import BackendError
+from ikeclone.handling import Handling, Interface, Mark, Offload
 from ikeclone.numbers import Encr, Integ
 from ikeclone.selectors import IPAddress, IPNetwork, TrafficSelector
 
 __all__ = [
     "Acquire", "Backend", "BackendError", "ChildSa", "Counters", "Encr", "EspKeys", "EspSuite", "Event", "Expire",
-    "IPAddress", "IPNetwork", "Integ", "Lost", "Mode", "Path", "Policy", "Remapped", "TrafficSelector",
+    "Handling", "IPAddress", "IPNetwork", "Integ", "Interface", "Lost", "Mark", "Mode", "Offload", "Path", "Policy",
+    "Remapped", "TrafficSelector", "online_cpus",
 ]  # fmt: skip
+
+_ONLINE: Final = FilePath("/sys/devices/system/cpu/online")
+
+
+def online_cpus() -> list[int]:
+    """The CPUs that run, from the kernel's list such as 0-3,8."""
+    cpus: list[int] = []
+    for part in _ONLINE.read_text().strip().split(","):
+        first, _, last = part.partition("-")
+        cpus += range(int(first), int(last or first) + 1)
+    return cpus
 
 
 class Mode(Enum):
@@ -83,14 +97,16 @@ class Policy:
     path: Path
     mode: Mode = Mode.TUNNEL
     source: IPAddress | None = None
+    handling: Handling = field(default_factory=Handling)
 
 
 @dataclass(frozen=True, slots=True)
 class ChildSa:
     """A pair of ESP SAs, one a direction, known by its inbound SPI.
 
-    `cpu` None makes it the connection's fallback: it carries the packets of every CPU that has no clone. The outbound
-    SA is used from `activate` on. `replaces` is the inbound SPI of the SA that this one rekeys.
+    `cpu` None makes it the connection's fallback: it carries the packets of every CPU that has no clone, each of which
+    raises an Acquire if `clones` are to be had. The outbound SA is used from `activate` on. `replaces` is the inbound
+    SPI of the SA that this one rekeys.
     """
 
     connection: str
@@ -107,6 +123,8 @@ class ChildSa:
     mode: Mode = Mode.TUNNEL
     replay_window: int = 128
     replaces: int | None = None
+    clones: bool = True
+    handling: Handling = field(default_factory=Handling)
 
 
 @dataclass(slots=True)

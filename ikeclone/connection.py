@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from ipaddress import ip_address
+from ipaddress import IPv4Interface, IPv6Interface, ip_address
 
 from cryptography import x509
 
-from ikeclone.backend import Mode
+from ikeclone.backend import Handling, Mode
 from ikeclone.crypto.signature import PublicKey, SignaturePolicy
 from ikeclone.numbers import IdType
 from ikeclone.pki.dn import Name, is_name
@@ -138,6 +138,7 @@ class End:
     anchors: tuple[x509.Certificate, ...] = ()
     public_key: PublicKey | None = None
     send_certificate: SendCert = SendCert.ALWAYS
+    interface_addresses: tuple[IPv4Interface | IPv6Interface, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +180,7 @@ class Connection:
     pfs: bool = True
     rekey: bool = True
     timing: Timing = field(default_factory=Timing)
+    handling: Handling = field(default_factory=Handling)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,10 +14,12 @@ ALLOWED: dict[str, set[str]] = {
     "ikeclone.numbers": set(),
     "ikeclone.selectors": set(),
     "ikeclone.errors": {"ikeclone.numbers"},
-    "ikeclone.backend": {"ikeclone.numbers", "ikeclone.errors", "ikeclone.selectors"},
+    "ikeclone.handling": set(),
+    "ikeclone.backend": {"ikeclone.numbers", "ikeclone.errors", "ikeclone.selectors", "ikeclone.handling"},
     "ikeclone.wire": {"ikeclone.numbers", "ikeclone.errors", "ikeclone.selectors"},
     "ikeclone.crypto": {"ikeclone.numbers", "ikeclone.errors", "ikeclone.wire", "ikeclone.backend"},
     "ikeclone.connection": {
+        "ikeclone.handling",
         "ikeclone.numbers",
         "ikeclone.selectors",
         "ikeclone.wire",

@@ -64,6 +64,7 @@ class Conn:
             pfs=said.pfs,
             rekey=said.rekey,
             timing=said.timing(),
+            handling=said.handling(local.interface_addresses),
         )
 
     def _oriented(self, addresses: Set[IPAddress]) -> tuple[End, End]:

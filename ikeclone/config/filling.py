@@ -9,8 +9,9 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from ikeclone.config.keyworded import Keyworded
 from ikeclone.config.lexer import Entry
-from ikeclone.config.models import ConnKeywords, EndKeywords, Keyworded, Setup
+from ikeclone.config.models import ConnKeywords, EndKeywords, Setup
 from ikeclone.config.problems import ConfigErrors
 from ikeclone.config.sections import ALIASES, SETUP, Merged
 from ikeclone.errors import ConfigError

@@ -10,11 +10,13 @@ from dataclasses import replace
 from ipaddress import ip_network
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, PlainValidator, model_validator
+from pydantic import PlainValidator, model_validator
 
 from ikeclone.backend import Mode
 from ikeclone.config import values
 from ikeclone.config.authby import parse_authby
+from ikeclone.config.handling import Addresses, HandlingKeywords
+from ikeclone.config.keyworded import Keyworded
 from ikeclone.connection import Authby, Auto, Choice, ClonesMode, Identity, SendCert, Timing
 from ikeclone.crypto import registry
 from ikeclone.crypto.signature import PublicKey
@@ -54,16 +56,6 @@ def _only(*words: str) -> Callable[[str], str]:
     return values.one_of({word: word for word in words})
 
 
-def _dashed(name: str) -> str:
-    return name.replace("_", "-")
-
-
-class Keyworded(BaseModel):
-    """A set of keywords; every value comes as text."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=_dashed)
-
-
 class Setup(Keyworded):
     """`config setup`. Empty `listen` is all addresses; with `uniqueids` a peer's new IKE SA ends its old.
 
@@ -90,6 +82,7 @@ class EndKeywords(Keyworded):
     subnets: Networks = ()
     protoport: Annotated[tuple[int, int | None] | None, PlainValidator(values.protoport)] = None
     sourceip: Annotated[IPAddress | None, PlainValidator(values.address)] = None
+    interface_ip: Addresses = ()
     auth: Annotated[Authby | None, PlainValidator(parse_authby)] = None
     cert: str | None = None
     ca: str | None = None
@@ -142,7 +135,7 @@ class EndKeywords(Keyworded):
         return frozenset(address.version for address in addresses if address)
 
 
-class ConnKeywords(Keyworded):
+class ConnKeywords(HandlingKeywords):
     """`conn NAME`. Times are seconds; `clones` is as in `ikeclone.connection.Connection`."""
 
     left: EndKeywords

@@ -86,6 +86,8 @@ class Children:
             mode=agreement.mode,
             replay_window=self._connection.replay_window,
             replaces=replaces.inbound_spi if replaces is not None else None,
+            clones=agreement.per_resource,
+            handling=self._connection.handling,
         )
 
     def remove(self, sa: IkeSa, child: Child, now: float, *, by_peer: bool = False) -> None:
@@ -180,8 +182,10 @@ class Children:
             path = Path(connection.local.address, connection.remote.address)
         else:
             return
-        source = connection.local.source
-        self._host.emit(Route(Policy(connection.name, local, remote, path, connection.mode, source)))
+        policy = Policy(
+            connection.name, local, remote, path, connection.mode, connection.local.source, connection.handling
+        )
+        self._host.emit(Route(policy))
 
     def _unroute(self) -> None:
         if self._connection.auto is not Auto.ONDEMAND:

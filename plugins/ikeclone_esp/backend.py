@@ -8,11 +8,10 @@ import secrets
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path as FilePath
 from socket import socket
 from typing import TYPE_CHECKING, Final
 
-from ikeclone.backend import BackendError, ChildSa, Counters, Event, Lost, Mode, Path, Policy
+from ikeclone.backend import BackendError, ChildSa, Counters, Event, Lost, Mode, Path, Policy, online_cpus
 from ikeclone_esp import counters, sockets
 from ikeclone_esp.messages import Activate, Deactivate, Fallback, Install, Move, Remove, Reserve, Route, Unroute
 from ikeclone_esp.pool import Pool
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from ikeclone_esp.routes import Routes
 
 log = logging.getLogger(__name__)
-_ONLINE: Final = FilePath("/sys/devices/system/cpu/online")
 IKE_PORT: Final = 500  # no ESP comes there
 _FIRST_SPI: Final = 256  # those below are reserved (RFC 4303 section 2.1)
 _OVERLAP: Final = 2.0  # seconds that a rekeyed SA still receives
@@ -32,15 +30,6 @@ class _Installed:
     sa: ChildSa
     row: int
     active: bool = False
-
-
-def online_cpus() -> list[int]:
-    """The CPUs that run, from the kernel's list such as 0-3,8."""
-    cpus: list[int] = []
-    for part in _ONLINE.read_text().strip().split(","):
-        first, _, last = part.partition("-")
-        cpus += range(int(first), int(last or first) + 1)
-    return cpus
 
 
 class EspBackend:
@@ -139,8 +128,7 @@ class EspBackend:
         await asyncio.gather(*(pool[index].inform(body) for index in range(len(pool))))
 
     async def route(self, policy: Policy) -> None:
-        if policy.mode is not Mode.TUNNEL:
-            raise BackendError("the esp backend has no transport mode: use type=tunnel or another backend")
+        _check(policy)
         self._running()
         assert self._routes is not None
         await self._routes.add(policy)
@@ -153,8 +141,7 @@ class EspBackend:
             await self._ask_all(Unroute(connection))
 
     async def install(self, sa: ChildSa) -> None:
-        if sa.mode is not Mode.TUNNEL:
-            raise BackendError("the esp backend has no transport mode: use type=tunnel or another backend")
+        _check(sa)
         worker = self._worker(sa.inbound_spi)
         if sa.cpu is not None and self._cpus[worker] != sa.cpu:
             raise BackendError(f"SPI {sa.inbound_spi:08x} was not allocated for CPU {sa.cpu}")
@@ -289,6 +276,14 @@ class EspBackend:
             "missing": "transport mode",
             "drops without an SA": ", ".join(f"{reason} {n}" for reason, n in drops.items()) or "none",
         }
+
+
+def _check(wanted: Policy | ChildSa) -> None:
+    """Raise BackendError for what this data plane does not have."""
+    if wanted.mode is not Mode.TUNNEL:
+        raise BackendError("the esp backend has no transport mode: use type=tunnel or another backend")
+    if demands := wanted.handling.demands():
+        raise BackendError(f"the esp backend has no {', '.join(demands)}: leave it out or use the xfrm backend")
 
 
 def _is_fallback(installed: _Installed, connection: str) -> bool:

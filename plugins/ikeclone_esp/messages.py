@@ -18,8 +18,10 @@ from ikeclone.backend import (
     EspKeys,
     EspSuite,
     Expire,
+    Handling,
     Integ,
     Mode,
+    Offload,
     Path,
     Policy,
     Remapped,
@@ -142,11 +144,11 @@ _CLASSES: Final[dict[str, Any]] = {
     for cls in (
         *(Setup, Neighbour, UseSocket, Reserve, Route, Unroute, Fallback, Request, Done, Ready),
         *(Install, Activate, Deactivate, Remove, Move),
-        *(Acquire, ChildSa, EspKeys, EspSuite, Expire, Path, Policy, Remapped, TrafficSelector),
+        *(Acquire, ChildSa, EspKeys, EspSuite, Expire, Handling, Path, Policy, Remapped, TrafficSelector),
     )
 }
-_VALUES: Final[dict[str, Any]] = {"Mode": Mode, "Encr": Encr, "Integ": Integ, "octets": bytes.fromhex,
-                                  "IPv4Address": IPv4Address, "IPv6Address": IPv6Address}  # fmt: skip
+_VALUES: Final[dict[str, Any]] = {"Mode": Mode, "Encr": Encr, "Integ": Integ, "Offload": Offload,
+                                  "octets": bytes.fromhex, "IPv4Address": IPv4Address, "IPv6Address": IPv6Address}  # fmt: skip
 
 
 def encode(message: object) -> bytes:
@@ -169,7 +171,7 @@ def _plain(value: Any) -> Any:
         return ["octets", value.hex()]
     if isinstance(value, IPv4Address | IPv6Address):
         return [type(value).__name__, str(value)]
-    if isinstance(value, Mode | Encr | Integ):
+    if isinstance(value, Mode | Encr | Integ | Offload):
         return [type(value).__name__, value.value]
     if isinstance(value, tuple):
         return ["tuple", *map(_plain, value)]

@@ -10,10 +10,9 @@ import time
 from collections.abc import Coroutine, Mapping
 from dataclasses import replace
 from itertools import product
-from pathlib import Path as FilePath
 from typing import Any, Final
 
-from ikeclone.backend import BackendError, ChildSa, Counters, Event, Expire, Lost, Path, Policy
+from ikeclone.backend import BackendError, ChildSa, Counters, Event, Expire, Handling, Lost, Path, Policy, online_cpus
 from ikeclone_xfrm import sockets
 from ikeclone_xfrm.counting import used_up
 from ikeclone_xfrm.half import Key, key_of
@@ -29,7 +28,6 @@ from ikeclone_xfrm.xfrm import AsyncXfrm
 
 log = logging.getLogger(__name__)
 
-_ONLINE: Final = FilePath("/sys/devices/system/cpu/online")
 _FIRST_SPI: Final = 0x10000
 _OVERLAP: Final = 2.0  # seconds
 _WATCH: Final = 30.0  # seconds: less than a state takes for the last quarter of its sequence numbers
@@ -93,6 +91,7 @@ class XfrmBackend:
             sockets.encapsulate(sock)
 
     async def route(self, policy: Policy) -> None:
+        _check(policy.handling)
         name, session = policy.connection, self._running()
         trap = self._traps.get(name)
         if trap is None:
@@ -107,6 +106,7 @@ class XfrmBackend:
             await self._running().routes.remove(connection)
 
     async def install(self, sa: ChildSa) -> None:
+        _check(sa.handling)
         pair = Pair(sa, self._reqid(sa.connection), self._kernel)
         self._reserved.discard(sa.inbound_spi)
         await pair.inbound.put(self._xfrm)
@@ -223,9 +223,9 @@ class XfrmBackend:
         return self._reqids[connection]
 
     async def _changed(self, connection: str) -> None:
-        """A connection's states are others: it has reason to raise acquires for single CPUs, if it has a fallback."""
+        """A connection's states are others: if it wants clones, there is reason to raise acquires for single CPUs."""
         trap = self._traps.get(connection)
-        if trap is not None and self._kernel.per_cpu and self._pairs.has_fallback(connection):
+        if trap is not None and self._kernel.per_cpu and self._pairs.wants_clones(connection):
             await trap.arm(changed=True)
 
     async def _drop(self, pair: Pair) -> None:
@@ -266,10 +266,7 @@ class XfrmBackend:
                     self.tell(Expire(spi, hard))
 
 
-def online_cpus() -> list[int]:
-    """The CPUs that run, from the kernel's list such as 0-3,8."""
-    cpus: list[int] = []
-    for part in _ONLINE.read_text().strip().split(","):
-        first, _, last = part.partition("-")
-        cpus += range(int(first), int(last or first) + 1)
-    return cpus
+def _check(handling: Handling) -> None:
+    """Raise BackendError for what this data plane does not have."""
+    if demands := handling.demands():
+        raise BackendError(f"the xfrm backend has no {', '.join(demands)}: leave it out")

@@ -66,6 +66,7 @@ class Pairs:
         """Whether an SA has been rekeyed."""
         return any(pair.sa.replaces == spi for pair in self)
 
-    def has_fallback(self, connection: str) -> bool:
-        """Whether packets of a connection can leave on every CPU."""
-        return any(pair.sa.connection == connection and pair.sa.cpu is None and pair.outbound.present for pair in self)
+    def wants_clones(self, connection: str) -> bool:
+        """Whether packets of a connection can leave on every CPU, and the CPUs without a clone want one."""
+        fallbacks = (pair for pair in self if pair.sa.connection == connection and pair.sa.cpu is None)
+        return any(pair.sa.clones and pair.outbound.present for pair in fallbacks)

@@ -117,6 +117,13 @@ async def test_traps_are_armed_as_soon_as_there_is_a_fallback(backend: XfrmBacke
     assert kernel.armed[-1]
 
 
+async def test_traps_stay_as_they_are_when_no_clones_are_to_be_had(backend: XfrmBackend, kernel: Dictionary) -> None:
+    regular = replace(SA, clones=False)
+    await backend.install(regular)
+    await backend.activate(regular.inbound_spi)
+    assert not any(kernel.armed)
+
+
 async def test_a_rekeyed_sa_receives_a_moment_longer(
     backend: XfrmBackend, kernel: Dictionary, monkeypatch: pytest.MonkeyPatch
 ) -> None:
