@@ -1,6 +1,7 @@
 """The key log: Wireshark's tables of IKE and ESP keys, for whoever must look into the packets.
 
 `ikev2_decryption_table` and `esp_sa` in the log's directory; used as a Wireshark profile, or copied into one.
+Of an IKE SA whose keys change in IKE_INTERMEDIATE Wireshark takes the last ones, so it cannot read that exchange.
 """
 
 from __future__ import annotations

@@ -13,13 +13,17 @@ from ikeclone.wire.payloads import Proposal, Transform
 
 @dataclass(frozen=True, slots=True)
 class IkeSuite:
-    """The algorithms of an IKE SA; the key length is in bits, integrity is NONE with an AEAD."""
+    """The algorithms of an IKE SA; the key length is in bits, integrity is NONE with an AEAD.
+
+    `additional` are the key exchanges that follow the first one (RFC 9370).
+    """
 
     encryption: Encr
     key_bits: int
     integrity: Integ
     prf: Prf
     ke: KeMethod
+    additional: tuple[KeMethod, ...] = ()
 
     @classmethod
     def of(cls, proposal: Proposal) -> IkeSuite:
@@ -27,11 +31,12 @@ class IkeSuite:
         encryption = _required(proposal, TransformType.ENCR)
         prf = Prf(_required(proposal, TransformType.PRF).id)
         ke = KeMethod(_required(proposal, TransformType.KE).id)
-        return cls(Encr(encryption.id), _key_bits(encryption), _integrity(proposal), prf, ke)
+        return cls(Encr(encryption.id), _key_bits(encryption), _integrity(proposal), prf, ke, additional_kes(proposal))
 
     def __str__(self) -> str:
         integrity = "" if self.integrity == Integ.NONE else f"/{self.integrity.name}"
-        return f"{self.encryption.name}_{self.key_bits}{integrity}/{self.prf.name}/{self.ke.name}"
+        kes = "+".join(method.name for method in (self.ke, *self.additional))
+        return f"{self.encryption.name}_{self.key_bits}{integrity}/{self.prf.name}/{kes}"
 
 
 def esp_suite(proposal: Proposal) -> EspSuite:

@@ -27,12 +27,16 @@ if TYPE_CHECKING:
 
 def _initiator(sa: IkeSa, record: InitRecord, identity: IdI) -> Covered:
     """What the initiator's AUTH payload covers (RFC 7296 section 2.15)."""
-    return Covered(sa.suite.prf, record.request, record.nonce_r, sa.keys.sk_pi, identity.build())
+    return Covered(
+        sa.suite.prf, record.request, record.nonce_r, sa.keys.sk_pi, identity.build(), sa.transcript.octets()
+    )
 
 
 def _responder(sa: IkeSa, record: InitRecord, identity: IdR) -> Covered:
     """What the responder's AUTH payload covers."""
-    return Covered(sa.suite.prf, record.response, record.nonce_i, sa.keys.sk_pr, identity.build())
+    return Covered(
+        sa.suite.prf, record.response, record.nonce_i, sa.keys.sk_pr, identity.build(), sa.transcript.octets()
+    )
 
 
 class Authenticate(Exchange):

@@ -24,14 +24,15 @@ class Covered:
     nonce: bytes
     sk_p: bytes = field(repr=False)
     identity: bytes
+    intermediate: bytes = b""
 
     def octets(self) -> bytes:
         """What a signature signs."""
-        return signed_octets(self.prf, self.message, self.nonce, self.sk_p, self.identity)
+        return signed_octets(self.prf, self.message, self.nonce, self.sk_p, self.identity, self.intermediate)
 
     def mac(self, key: bytes) -> bytes:
         """What a shared key makes of it."""
-        return psk_auth(self.prf, key, self.message, self.nonce, self.sk_p, self.identity)
+        return psk_auth(self.prf, key, self.message, self.nonce, self.sk_p, self.identity, self.intermediate)
 
 
 class Prover(ABC):

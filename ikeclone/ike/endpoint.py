@@ -17,6 +17,7 @@ from ikeclone.ike.cookies import Cookies
 from ikeclone.ike.exchange import refusal
 from ikeclone.ike.host import Host, Resources, Settings
 from ikeclone.ike.init import NO_SPI, Initiation, respond_init
+from ikeclone.ike.intermediate import IntermediateResponder
 from ikeclone.ike.sa import IkeSa, State
 from ikeclone.ike.tunnel import Tunnel
 from ikeclone.numbers import ExchangeType, NotifyType
@@ -243,7 +244,7 @@ class Endpoint:
         opened = respond_init(tunnels, message, data, path, now)
         sa = opened.sa
         responder = sa.tunnel.half_open(sa, opened.record, tunnels)
-        sa.handlers = {ExchangeType.IKE_AUTH: responder.respond}
+        sa.handlers = IntermediateResponder(sa, opened.record, responder.respond).handlers()
         self.register(sa)
         self._answered[(path, sa.spi_i)] = _Answered(data, opened.record.response, sa)
         self.host.timers.set(sa, "half-open", now + settings.half_open_lifetime, lambda at: self._close_half(sa, at))

@@ -15,7 +15,7 @@ from ikeclone.ike import nat
 from ikeclone.ike.actions import Kind
 from ikeclone.ike.exchange import Payloads, raise_refusal
 from ikeclone.ike.negotiation import NONCE_SIZE
-from ikeclone.ike.proposals import check_choice, choose, ke_methods, numbered, with_ke
+from ikeclone.ike.proposals import check_choice, choose, has_additional, ke_methods, numbered, with_ke
 from ikeclone.ike.sa import Abilities, IkeSa, State
 from ikeclone.numbers import ExchangeType, HashAlgorithm, KeMethod, NotifyType
 from ikeclone.wire.message import Header, Message, build_message
@@ -102,6 +102,7 @@ class Initiation:
             KeyExchange(self._pair.method, self._pair.public),
             Nonce(self._nonce),
             *_notifies(tunnel, self.local_spi, NO_SPI, self.path),
+            *_intermediate(self._proposals),
             *_hashes((tunnel,)),
         )
         header = Header(self.local_spi, NO_SPI, ExchangeType.IKE_SA_INIT, 0, True, False)
@@ -127,6 +128,7 @@ class Initiation:
         suite = IkeSuite.of(check_choice(self._proposals, message.require(Sa).proposals))
         if header.responder_spi == NO_SPI or not suite.ke == theirs.method == self._pair.method:
             raise InvalidSyntax("the IKE_SA_INIT response does not fit the request")
+        _check_intermediate(suite, message)
         nonces = self._nonce, message.require(Nonce).data
         record = InitRecord(self._request, datagram, *nonces, _peer_hashes(message), message.all(CertRequest))
         spis = header.initiator_spi, header.responder_spi
@@ -163,6 +165,7 @@ def respond_init(tunnels: tuple[Tunnel, ...], message: Message, datagram: bytes,
     theirs = message.require(KeyExchange)
     tunnel, chosen = _choose(tunnels, message.require(Sa).proposals, theirs.method)
     suite = IkeSuite.of(chosen)
+    _check_intermediate(suite, message)
     if theirs.method != suite.ke:
         raise InvalidKePayload(f"{suite.ke.name} is wanted", suite.ke.to_bytes(2, "big"))
     host = tunnel.host
@@ -174,6 +177,7 @@ def respond_init(tunnels: tuple[Tunnel, ...], message: Message, datagram: bytes,
         KeyExchange(suite.ke, public),
         Nonce(nonces[1]),
         *_notifies(tunnel, spi_i, spi_r, path),
+        *_intermediate((chosen,)),
         *_hashes(tunnels),
         *_requests(tunnels, path),
     )
@@ -212,6 +216,16 @@ def _notifies(tunnel: Tunnel, spi_i: bytes, spi_r: bytes, path: Path) -> tuple[N
         return fragmentation
     detection = nat.notifies(spi_i, spi_r, path, tunnel.forces_encapsulation, tunnel.host.random)
     return (*detection, *fragmentation)
+
+
+def _intermediate(proposals: tuple[Proposal, ...]) -> tuple[Notify, ...]:
+    """That we take IKE_INTERMEDIATE, where it is needed for additional key exchanges (RFC 9370 section 2.2.1)."""
+    return (Notify(NotifyType.INTERMEDIATE_EXCHANGE_SUPPORTED),) if has_additional(proposals) else ()
+
+
+def _check_intermediate(suite: IkeSuite, message: Message) -> None:
+    if suite.additional and message.notify(NotifyType.INTERMEDIATE_EXCHANGE_SUPPORTED) is None:
+        raise NoProposalChosen("additional key exchanges without IKE_INTERMEDIATE")
 
 
 def _hashes(tunnels: tuple[Tunnel, ...]) -> Payloads:

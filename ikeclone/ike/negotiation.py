@@ -13,7 +13,7 @@ from ikeclone.errors import InvalidKePayload, InvalidSyntax
 from ikeclone.ike.child import Agreement, Selectors
 from ikeclone.ike.exchange import Payloads
 from ikeclone.ike.narrowing import narrow, of_end, within
-from ikeclone.ike.proposals import check_choice, choose, ke_methods, numbered, spi_size, with_ke
+from ikeclone.ike.proposals import check_choice, choose, ke_methods, numbered, spi_size, with_ke, without_additional
 from ikeclone.ike.sa import IkeSa
 from ikeclone.numbers import KeMethod, NotifyType, ProtocolId
 from ikeclone.wire.message import Message
@@ -56,9 +56,10 @@ class ChildOffer:
 def proposals_of(sa: IkeSa, *, with_pfs: bool) -> tuple[Proposal, ...]:
     """The connection's ESP proposals; with PFS they name their own key exchange methods or else the IKE SA's."""
     connection = sa.tunnel.connection
+    esp = without_additional(connection.esp)
     if not (with_pfs and connection.pfs):
-        return with_ke(connection.esp, ())
-    return with_ke(connection.esp, ke_methods(connection.esp) or (sa.suite.ke,))
+        return with_ke(esp, ())
+    return with_ke(esp, ke_methods(esp) or (sa.suite.ke,))
 
 
 def make_offer(sa: IkeSa, cpu: int | None, resource: bytes | None, *, with_pfs: bool) -> ChildOffer:

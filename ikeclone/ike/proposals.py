@@ -9,11 +9,13 @@ from ikeclone.errors import InvalidSyntax, NoProposalChosen
 from ikeclone.numbers import Esn, Integ, KeMethod, ProtocolId, TransformType
 from ikeclone.wire.payloads import Proposal, Transform
 
+ADDITIONAL = tuple(map(TransformType, range(TransformType.ADDKE1, TransformType.ADDKE7 + 1)))
 # What a proposal without a transform of this type says (an AEAD needs no integrity, PFS is optional).
 ABSENT = {
     TransformType.INTEG: Integ.NONE,
     TransformType.KE: KeMethod.NONE,
     TransformType.ESN: Esn.NO,
+    **dict.fromkeys(ADDITIONAL, KeMethod.NONE),
 }
 
 
@@ -49,11 +51,21 @@ def numbered(proposals: Iterable[Proposal], spi: bytes) -> tuple[Proposal, ...]:
 
 
 def with_ke(proposals: Iterable[Proposal], methods: Iterable[KeMethod]) -> tuple[Proposal, ...]:
-    """ESP proposals with just these key exchange methods (none for the Child SA of IKE_AUTH)."""
+    """The proposals with just these key exchange methods (none for the Child SA of IKE_AUTH)."""
     ke = tuple(Transform(TransformType.KE, m) for m in methods)
     return tuple(
         replace(p, transforms=tuple(t for t in p.transforms if t.type is not TransformType.KE) + ke) for p in proposals
     )
+
+
+def without_additional(proposals: Iterable[Proposal]) -> tuple[Proposal, ...]:
+    """The proposals without additional key exchanges."""
+    return tuple(replace(p, transforms=tuple(t for t in p.transforms if t.type not in ADDITIONAL)) for p in proposals)
+
+
+def has_additional(proposals: Iterable[Proposal]) -> bool:
+    """Whether the proposals name additional key exchanges (RFC 9370)."""
+    return any(t.type in ADDITIONAL and t.id != KeMethod.NONE for p in proposals for t in p.transforms)
 
 
 def ke_methods(proposals: Iterable[Proposal]) -> tuple[KeMethod, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from ikeclone.crypto.cipher import IkeCipher
+from ikeclone.crypto.cipher import IkeCipher, IntegrityError
 from ikeclone.crypto.keys import IkeKeys
 from ikeclone.crypto.suite import IkeSuite
 from ikeclone.errors import InvalidSyntax
@@ -45,6 +45,14 @@ class Protection:
     def open(self, payload: Encrypted | EncryptedFragment, datagram: bytes) -> bytes:
         """The plaintext of a datagram's SK or SKF payload; raises IntegrityError when it is forged."""
         return self._inbound.open(payload.body, datagram[: len(datagram) - len(payload.body)])
+
+    def opens(self, payload: Encrypted | EncryptedFragment, datagram: bytes) -> bool:
+        """Whether a datagram's SK or SKF payload is not forged."""
+        try:
+            self.open(payload, datagram)
+        except IntegrityError:
+            return False
+        return True
 
     def _datagram(
         self, header: Header, first: PayloadType, plaintext: bytes, fragment: tuple[int, int] | None = None

@@ -12,7 +12,7 @@ from ikeclone.ike.actions import Kind
 from ikeclone.ike.exchange import Exchange, Payloads, raise_refusal, wanted_method
 from ikeclone.ike.informational import DeleteIke
 from ikeclone.ike.negotiation import NONCE_SIZE
-from ikeclone.ike.proposals import check_choice, choose, ke_methods, numbered, spi_size
+from ikeclone.ike.proposals import check_choice, choose, ke_methods, numbered, spi_size, without_additional
 from ikeclone.ike.sa import IkeSa, State
 from ikeclone.numbers import ExchangeType, KeMethod, ProtocolId
 from ikeclone.wire.message import Message
@@ -53,7 +53,7 @@ class RekeyIke(Exchange):
             return None
         sa.rekey = self
         self._spi, self._nonce = sa.host.spi(), sa.host.random(NONCE_SIZE)
-        self._proposals = numbered(sa.tunnel.connection.ike, self._spi)
+        self._proposals = numbered(without_additional(sa.tunnel.connection.ike), self._spi)
         # The method in use was acceptable to the peer before, so it most likely is again.
         self._pair = kex.generate(self._method or sa.suite.ke, sa.host.random)
         return (Sa(self._proposals), Nonce(self._nonce), KeyExchange(self._pair.method, self._pair.public))
@@ -102,7 +102,9 @@ def respond_rekey_ike(sa: IkeSa, message: Message, now: float) -> Payloads:
     """Answer a request to rekey the IKE SA; raises TemporaryFailure while our own requests change Child SAs."""
     if sa.changing_children or (sa.rekey is not None and sa.rekey.rival is not None):
         raise TemporaryFailure("exchanges are in progress")
-    chosen = choose(message.require(Sa).proposals, sa.tunnel.connection.ike, spi_size(ProtocolId.IKE))
+    chosen = choose(
+        message.require(Sa).proposals, without_additional(sa.tunnel.connection.ike), spi_size(ProtocolId.IKE)
+    )
     suite, theirs = IkeSuite.of(chosen), message.require(KeyExchange)
     if theirs.method != suite.ke:
         raise InvalidKePayload(f"{suite.ke.name} is wanted", suite.ke.to_bytes(2, "big"))

@@ -20,9 +20,10 @@ from ikeclone.ike.fragments import Reassembly
 from ikeclone.ike.host import Host
 from ikeclone.ike.nat import Nat
 from ikeclone.ike.protect import Protection
+from ikeclone.ike.transcript import Transcript
 from ikeclone.ike.window import Arrival, Outstanding, RequestWindow, ResponseWindow
 from ikeclone.numbers import ExchangeType, NotifyType, PayloadType
-from ikeclone.wire.message import Header, Message, parse_payloads
+from ikeclone.wire.message import Header, Message, build_payloads, parse_payloads
 from ikeclone.wire.payloads import Encrypted, EncryptedFragment, Notify
 
 if TYPE_CHECKING:
@@ -104,12 +105,24 @@ class IkeSa:
         self.responses = ResponseWindow(0 if initiator else first)
         self._fragments: dict[int, Reassembly] = {}
         self._announced = False
+        self.transcript = Transcript()
+        self._former: Protection | None = None
+        self._next_keys: IkeKeys | None = None
         self._set_up_keys()
 
     def _set_up_keys(self) -> None:
         self._protection = Protection(self.suite, self.keys, self.initiator, self.host.random)
         if self.host.settings.key_log:
             self.host.emit(IkeKeyed(self.spi_i, self.spi_r, self.suite, self.keys))
+
+    def change_keys(self, keys: IkeKeys) -> None:
+        """Use other keys from now on; a request under the old ones may still be repeated."""
+        self.keys, self._former, self._next_keys = keys, self._protection, None
+        self._set_up_keys()
+
+    def change_keys_after_answer(self, keys: IkeKeys) -> None:
+        """Use other keys once the request that is being handled is answered."""
+        self._next_keys = keys
 
     @property
     def local_spi(self) -> bytes:
@@ -157,6 +170,7 @@ class IkeSa:
 
     def _respond(self, header: Header, first: PayloadType, plaintext: bytes, now: float) -> None:
         fatal: PeerError | None = None
+        self._transcribe(header, first, plaintext)
         try:
             inner = Message(header, parse_payloads(first, plaintext))
             self._heed_window(inner)
@@ -183,9 +197,11 @@ class IkeSa:
 
     def _answer(self, request: Header, payloads: Payloads) -> None:
         header = Header(self.spi_i, self.spi_r, request.exchange, request.message_id, self.initiator, True)
-        datagrams = self._seal(header, (*payloads, *self._announcement()))
+        datagrams = self._seal(header, (*payloads, *self._announcement(header)))
         self.responses.answered(request.message_id, datagrams)
         self.host.send(datagrams, self.path)
+        if self._next_keys is not None:
+            self.change_keys(self._next_keys)
 
     def _receive_response(self, message: Message, datagram: bytes, now: float) -> None:
         header = message.header
@@ -198,6 +214,7 @@ class IkeSa:
         self.heard = now
         self.requests.answered(header.message_id)
         self.host.timers.cancel(self, f"retransmit {header.message_id}")
+        self._transcribe(header, *opened)
         try:
             inner = Message(header, parse_payloads(*opened))
             self._heed_window(inner)
@@ -244,16 +261,14 @@ class IkeSa:
         return parts.first, whole
 
     def _is_repetition(self, message: Message, datagram: bytes) -> bool:
+        """Whether it is the same request; it may be the one whose answer changed the keys."""
         payload = message.payloads[-1] if message.payloads else None
-        try:
-            if isinstance(payload, Encrypted):
-                self._protection.open(payload, datagram)
-                return True
-            if isinstance(payload, EncryptedFragment):
-                self._protection.open(payload, datagram)
-                return payload.number == 1
-        except IntegrityError:
-            self.host.count("integrity check failed")
+        if not isinstance(payload, Encrypted | EncryptedFragment):
+            return False
+        protections = (self._protection,) if self._former is None else (self._protection, self._former)
+        if any(protection.opens(payload, datagram) for protection in protections):
+            return isinstance(payload, Encrypted) or payload.number == 1
+        self.host.count("integrity check failed")
         return False
 
     def _follow(self, path: Path) -> None:
@@ -287,9 +302,10 @@ class IkeSa:
             return False
         return self.requests.has_room
 
-    def _announcement(self) -> Payloads:
+    def _announcement(self, header: Header) -> Payloads:
         """How many requests at a time we take, said once, in our first message (RFC 7296 section 2.3)."""
-        if self._announced or self.state not in (State.AUTHENTICATING, State.ESTABLISHED):
+        early = self.state not in (State.AUTHENTICATING, State.ESTABLISHED)
+        if self._announced or early or header.exchange is ExchangeType.IKE_INTERMEDIATE:
             return ()
         self._announced = True
         self.responses.size = self.host.settings.window
@@ -303,7 +319,7 @@ class IkeSa:
 
     def _request(self, exchange: Exchange, payloads: Payloads, now: float) -> None:
         header = Header(self.spi_i, self.spi_r, exchange.type, self.requests.next_id, self.initiator, False)
-        datagrams = self._seal(header, (*payloads, *self._announcement()))
+        datagrams = self._seal(header, (*payloads, *self._announcement(header)))
         request = self.requests.sent(exchange, datagrams, now)
         self.host.send(request.datagrams, self.path)
         self._arm(request, now)
@@ -328,7 +344,12 @@ class IkeSa:
 
     def _seal(self, header: Header, payloads: Payloads) -> tuple[bytes, ...]:
         limit = self.host.settings.fragment_size if self.abilities.fragmentation else None
+        self._transcribe(header, *build_payloads(payloads))
         return self._protection.seal(header, payloads, limit)
+
+    def _transcribe(self, header: Header, first: PayloadType, plaintext: bytes) -> None:
+        if header.exchange is ExchangeType.IKE_INTERMEDIATE:
+            self.transcript.add(self.suite.prf, self.keys, header, first, plaintext)
 
     @property
     def creating_children(self) -> bool:

@@ -15,11 +15,13 @@ from ikeclone.ike.clones import Clones
 from ikeclone.ike.established import settle
 from ikeclone.ike.informational import DeleteIke
 from ikeclone.ike.init import Initiation, InitRecord
+from ikeclone.ike.intermediate import Intermediate
 from ikeclone.ike.openings import Openings
 from ikeclone.ike.proofs import Proofs
 from ikeclone.ike.rekey_child import RekeyChild
 from ikeclone.ike.rekey_ike import RekeyIke
 from ikeclone.ike.sa import IkeSa, State
+from ikeclone.numbers import KeMethod
 
 if TYPE_CHECKING:
     from ikeclone.ike.endpoint import Endpoint
@@ -132,12 +134,16 @@ class Tunnel:
     # The IKE SA
 
     def keyed(self, initiation: Initiation, sa: IkeSa, record: InitRecord, now: float) -> None:
-        """IKE_SA_INIT is done on our side: go on with IKE_AUTH."""
+        """IKE_SA_INIT is done on our side."""
         self.endpoint.forget(initiation)
         self.initiation = None
         self.endpoint.register(sa)
+        self.proceed(sa, record, sa.suite.additional, now)
+
+    def proceed(self, sa: IkeSa, record: InitRecord, methods: tuple[KeMethod, ...], now: float) -> None:
+        """Go on with the additional key exchanges that are left, or else with IKE_AUTH."""
         try:
-            sa.enqueue(Authenticate(sa, record), now)
+            sa.enqueue(Intermediate(sa, record, methods) if methods else Authenticate(sa, record), now)
         except (LocalError, PeerError) as error:
             sa.close(now, str(error))
 
