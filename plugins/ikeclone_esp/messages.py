@@ -148,7 +148,8 @@ _CLASSES: Final[dict[str, Any]] = {
     )
 }
 _VALUES: Final[dict[str, Any]] = {"Mode": Mode, "Encr": Encr, "Integ": Integ, "Offload": Offload,
-                                  "octets": bytes.fromhex, "IPv4Address": IPv4Address, "IPv6Address": IPv6Address}  # fmt: skip
+                                  "octets": bytes.fromhex, "IPv4Address": IPv4Address,
+                                  "IPv6Address": IPv6Address}  # fmt: skip
 
 
 def encode(message: object) -> bytes:

@@ -268,5 +268,5 @@ class XfrmBackend:
 
 def _check(handling: Handling) -> None:
     """Raise BackendError for what this data plane does not have."""
-    if demands := handling.demands():
+    if demands := replace(handling, mark_in=None, mark_out=None, priority=None).demands():
         raise BackendError(f"the xfrm backend has no {', '.join(demands)}: leave it out")

@@ -52,7 +52,7 @@ class Half:
         if not self.present:
             return
         try:
-            self.last = await xfrm.fetch(Msg.GETSA, self._identity())
+            self.last = await xfrm.fetch(Msg.GETSA, self._identity(), self.state.name)
         except NotThere:
             self.present = False
             return
@@ -64,7 +64,7 @@ class Half:
             return
         self.present = False
         try:
-            await xfrm.change(Msg.DELSA, self._identity())
+            await xfrm.change(Msg.DELSA, self._identity(), self.state.name)
         except NotThere:
             return
 

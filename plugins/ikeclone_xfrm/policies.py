@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from ikeclone.backend import IPAddress, Mode, Policy
 from ikeclone_xfrm.numbers import ANY_ALGORITHM, INFINITE, IPPROTO_ESP, PolicyDirection, PolicyFlag
 from ikeclone_xfrm.selectors import mirrored, selectors
-from ikeclone_xfrm.states import MODES
+from ikeclone_xfrm.states import MODES, Attributes, Fields, marking
 from ikeclone_xfrm.structs import family, packed
 
 # States and policies whose reqid begins with RFC 9611's number are ours, also those of a daemon that has crashed.
@@ -15,8 +15,9 @@ REQID_BASE: Final = 9611 << 16
 REQID_MASK: Final = 0xFFFF0000
 _LOWEST_PRIORITY: Final = 0x40000  # the kernel prefers small numbers
 
-Fields = dict[str, Any]
-Message = tuple[Fields, list[tuple[str, Any]]]
+NAMING: Final = ("MARK",)  # attributes without which the kernel does not find a state or policy that has them
+
+Message = tuple[Fields, Attributes]
 
 
 def is_ours(reqid: int) -> bool:
@@ -31,13 +32,15 @@ def messages(policy: Policy, reqid: int, *, acquire_per_cpu: bool = False) -> li
     fallback. Raises BackendError for selectors that the kernel cannot express.
     """
     flags = PolicyFlag.CPU_ACQUIRE if acquire_per_cpu else 0
-    path, found = policy.path, []
+    path, handling, found = policy.path, policy.handling, []
+    marks = marking(handling.mark_in), marking(handling.mark_out)
     for selector in selectors(policy.local, policy.remote):
+        rank = priority(selector) if handling.priority is None else handling.priority
         template = _template(path.local, path.remote, reqid, policy.mode)
-        found.append(_message(selector, PolicyDirection.OUT, template, flags))
+        found.append(_message(selector, PolicyDirection.OUT, rank, template, marks[1], flags))
         template = _template(path.remote, path.local, reqid, policy.mode)
         incoming = (PolicyDirection.IN, PolicyDirection.FWD)[: 2 if policy.mode is Mode.TUNNEL else 1]
-        found += [_message(mirrored(selector), direction, template) for direction in incoming]
+        found += [_message(mirrored(selector), direction, rank, template, marks[0]) for direction in incoming]
     return found
 
 
@@ -46,22 +49,25 @@ def outgoing(message: Message) -> bool:
     return bool(message[0]["dir"] == PolicyDirection.OUT)
 
 
-def identity(message: Message) -> Fields:
-    """What names a policy in DELPOLICY."""
-    return {"sel": message[0]["sel"], "dir": message[0]["dir"]}
+def identity(message: Message) -> Message:
+    """What names a policy in DELPOLICY: two may differ in their marks alone."""
+    fields, attributes = message
+    return {"sel": fields["sel"], "dir": fields["dir"]}, [each for each in attributes if each[0] in NAMING]
 
 
-def _message(selector: Fields, direction: PolicyDirection, template: Fields, flags: int = 0) -> Message:
+def _message(
+    selector: Fields, direction: PolicyDirection, rank: int, template: Fields, marks: Attributes, flags: int = 0
+) -> Message:
     fields = {
         "sel": selector,
         "lft": dict.fromkeys(
             ("soft_byte_limit", "hard_byte_limit", "soft_packet_limit", "hard_packet_limit"), INFINITE
         ),
-        "priority": priority(selector),
+        "priority": rank,
         "dir": direction,
         "flags": flags,
     }
-    return fields, [("TMPL", template)]
+    return fields, [("TMPL", template), *marks]
 
 
 def priority(selector: Fields) -> int:

@@ -41,6 +41,8 @@ class Routes:
         for number in (AF_INET, AF_INET6):
             with suppress(NetlinkError):
                 await self._netlink.flush_routes(table=TABLE, family=number)
+            with suppress(NetlinkError):
+                await self._netlink.rule("del", family=number, table=TABLE, priority=PRIORITY)
 
     async def stop(self) -> None:
         """Take everything back."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
-from ikeclone.backend import BackendError, ChildSa, IPAddress, Mode, TrafficSelector
+from ikeclone.backend import BackendError, ChildSa, IPAddress, Mark, Mode, TrafficSelector
 from ikeclone_xfrm import algorithms
 from ikeclone_xfrm.numbers import INFINITE, IPPROTO_ESP, UDP_ENCAP_ESPINUDP, Direction, StateFlag
 from ikeclone_xfrm.selectors import selectors
@@ -36,10 +36,13 @@ class Kernel:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What NEWSA wants to know. It holds keys: never printed."""
+    """What NEWSA wants to know. It holds keys: never printed. `name` are the attributes without which GETSA and DELSA
+    do not find the state.
+    """
 
     fields: Fields
     attributes: Attributes
+    name: Attributes = field(default_factory=list)
 
     def __repr__(self) -> str:
         return f"State({self.fields['id']})"
@@ -55,7 +58,8 @@ def inbound(sa: ChildSa, reqid: int, kernel: Kernel) -> State:
         attributes.append(_encapsulation(path.remote_port, path.local_port))
         if kernel.directions:
             attributes.append(("MTIMER_THRESH", _MAPPING_PAUSE))
-    return State(fields, attributes + _place(sa.cpu, Direction.IN, kernel))
+    name = marking(sa.handling.mark_in)
+    return State(fields, attributes + _place(sa.cpu, Direction.IN, kernel) + name, name)
 
 
 def outbound(sa: ChildSa, reqid: int, kernel: Kernel) -> State:
@@ -69,7 +73,13 @@ def outbound(sa: ChildSa, reqid: int, kernel: Kernel) -> State:
         attributes.append(("REPLAY_ESN_VAL", ReplayEsn.pack({})))
     if sa.udp_encapsulation:
         attributes.append(_encapsulation(path.local_port, path.remote_port))
-    return State(fields, attributes + _place(sa.cpu, Direction.OUT, kernel))
+    name = marking(sa.handling.mark_out)
+    return State(fields, attributes + _place(sa.cpu, Direction.OUT, kernel) + name, name)
+
+
+def marking(mark: Mark | None) -> Attributes:
+    """The attribute of states and policies that are for packets with a mark."""
+    return [] if mark is None else [("MARK", {"v": mark.value, "m": mark.mask})]
 
 
 def identity(daddr: IPAddress, spi: int) -> Fields:

@@ -115,7 +115,7 @@ class Trap:
 
     async def _delete(self, message: Message) -> None:
         with suppress(NotThere):
-            await self._xfrm.change(Msg.DELPOLICY, identity(message))
+            await self._xfrm.change(Msg.DELPOLICY, *identity(message))
 
 
 async def rearm(trap: Trap) -> None:

@@ -8,7 +8,7 @@ from itertools import count
 
 import pytest
 
-from ikeclone.backend import EspKeys, Path, Policy, TrafficSelector
+from ikeclone.backend import EspKeys, Handling, Mark, Path, Policy, TrafficSelector
 from ikeclone_xfrm.messages import AcquireMessage, XfrmMarshal
 from ikeclone_xfrm.numbers import Msg
 from ikeclone_xfrm.policies import identity as policy_identity
@@ -48,6 +48,18 @@ def test_a_policy(encode: Encode) -> None:
     assert encode(Msg.NEWPOLICY, *out) == NEWPOLICY
 
 
+def test_marks_and_a_priority_are_those_that_are_asked_for(encode: Encode) -> None:
+    handling = Handling(mark_in=Mark(1), mark_out=Mark(0x5, 0xFF), priority=1234)
+    out, incoming, _ = messages(replace(POLICY, handling=handling), REQID)
+    mark = bytes.fromhex("0c00150005000000ff000000")
+    assert encode(Msg.NEWPOLICY, *out) == NEWPOLICY.replace(bytes.fromhex("80fe0300"), bytes.fromhex("d2040000")) + mark
+    assert encode(Msg.NEWPOLICY, *incoming).endswith(bytes.fromhex("0c00150001000000ffffffff"))
+    assert encode(Msg.DELPOLICY, *policy_identity(out)) == DELPOLICY + mark
+    state = outbound(child(replay_window=0, handling=handling), REQID, PLAIN)
+    assert encode(Msg.NEWSA, state.fields, state.attributes) == NEWSA_AEAD + mark
+    assert state.name == [("MARK", {"v": 5, "m": 255})]
+
+
 def test_a_policy_that_raises_acquires_for_each_cpu_differs_in_its_flags_alone(encode: Encode) -> None:
     out, *_ = messages(POLICY, REQID, acquire_per_cpu=True)
     encoded = encode(Msg.UPDPOLICY, *out)
@@ -64,7 +76,7 @@ def test_a_policy_for_one_port_in_ipv6(encode: Encode) -> None:
 
 def test_names_of_states_and_policies(encode: Encode) -> None:
     out, *_ = messages(POLICY, REQID)
-    assert encode(Msg.DELPOLICY, policy_identity(out), ()) == DELPOLICY
+    assert encode(Msg.DELPOLICY, *policy_identity(out)) == DELPOLICY
     # ip adds the source address, which says nothing that the SPI does not.
     assert encode(Msg.DELSA, identity(EAST, 0x12345678), ()) == DELSA[:24] == GETSA[:24]
 
