@@ -49,6 +49,14 @@ def esp_ports(capture: Path, source: str) -> dict[str, int]:
     return {spi.removeprefix("0x"): int(port) for spi, port in packets}
 
 
+def fragments(capture: Path, source: str) -> set[tuple[int, bool]]:
+    """The messages that `source` has sent in fragments (RFC 7383): message id, and whether it is a response."""
+    fields = ("-T", "fields", "-e", "isakmp.messageid", "-e", "isakmp.flag_r")
+    wanted = f"isakmp.typepayload == 53 && ip.src == {source}"
+    lines = [line.split() for line in _tshark(capture, capture.parent, wanted, *fields).splitlines()]
+    return {(int(number, 16), flag in ("1", "True")) for number, flag in lines}
+
+
 def _tshark(capture: Path, keys: Path, wanted: str, *options: str) -> str:
     """The packets that a display filter lets through, as tshark prints them."""
     preferences = ("esp.enable_encryption_decode:TRUE", "esp.enable_authentication_check:TRUE")
