@@ -30,7 +30,7 @@ from ikeclone.wire.payloads import Proposal, Transform
 Words = dict[str, tuple[Transform, ...]]
 Defaults = Mapping[TransformType, tuple[Transform, ...]]
 
-_ADDITIONAL_TYPES = range(TransformType.ADDKE1, TransformType.ADDKE7 + 1)
+ADDITIONAL_TYPES = range(TransformType.ADDKE1, TransformType.ADDKE7 + 1)
 _AES_BITS = (256, 192, 128)
 # The braces stand for the key length; where they end the word it may be left out, to offer 256 and 128 bits.
 _AES_WORDS = {
@@ -161,7 +161,7 @@ def _name(transform: Transform) -> str:
     name = number.name if isinstance(number, OpenEnum) else f"{transform.type.name}_{number}"
     if name == "NONE":
         return ""
-    if transform.type in _ADDITIONAL_TYPES:
+    if transform.type in ADDITIONAL_TYPES:
         return f"KE{transform.type - TransformType.ADDKE1 + 1}_{name}"
     return f"{name}_{transform.key_bits}" if transform.key_bits else name
 

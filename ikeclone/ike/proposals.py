@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
+from ikeclone.crypto.registry import ADDITIONAL_TYPES
 from ikeclone.errors import InvalidSyntax, NoProposalChosen
 from ikeclone.numbers import Esn, Integ, KeMethod, ProtocolId, TransformType
 from ikeclone.wire.payloads import Proposal, Transform
 
-ADDITIONAL = tuple(map(TransformType, range(TransformType.ADDKE1, TransformType.ADDKE7 + 1)))
 # What a proposal without a transform of this type says (an AEAD needs no integrity, PFS is optional).
 ABSENT = {
     TransformType.INTEG: Integ.NONE,
     TransformType.KE: KeMethod.NONE,
     TransformType.ESN: Esn.NO,
-    **dict.fromkeys(ADDITIONAL, KeMethod.NONE),
+    **{TransformType(kind): KeMethod.NONE for kind in ADDITIONAL_TYPES},
 }
 
 
@@ -60,12 +60,14 @@ def with_ke(proposals: Iterable[Proposal], methods: Iterable[KeMethod]) -> tuple
 
 def without_additional(proposals: Iterable[Proposal]) -> tuple[Proposal, ...]:
     """The proposals without additional key exchanges."""
-    return tuple(replace(p, transforms=tuple(t for t in p.transforms if t.type not in ADDITIONAL)) for p in proposals)
+    return tuple(
+        replace(p, transforms=tuple(t for t in p.transforms if t.type not in ADDITIONAL_TYPES)) for p in proposals
+    )
 
 
 def has_additional(proposals: Iterable[Proposal]) -> bool:
     """Whether the proposals name additional key exchanges (RFC 9370)."""
-    return any(t.type in ADDITIONAL and t.id != KeMethod.NONE for p in proposals for t in p.transforms)
+    return any(t.type in ADDITIONAL_TYPES and t.id != KeMethod.NONE for p in proposals for t in p.transforms)
 
 
 def ke_methods(proposals: Iterable[Proposal]) -> tuple[KeMethod, ...]:
