@@ -154,6 +154,10 @@ class Timing:
     dpd_delay: float = 0.0
     keepalive: float = 20.0
 
+    def retransmit_at(self, since: float, now: float, sent: int) -> float:
+        """When a request of `since` that was sent so many times is due again: pauses double, the last ends in time."""
+        return min(now + self.retransmit_first * 2.0 ** (sent - 1), since + self.retransmit_timeout)
+
 
 @dataclass(frozen=True, slots=True)
 class Connection:

@@ -113,15 +113,15 @@ class Initiation:
     def _transmit(self, now: float) -> None:
         timing = self.tunnel.connection.timing
         waited = now - self._since
-        if waited >= timing.retransmit_timeout:
+        if now >= self._since + timing.retransmit_timeout:
             self.fail(now, f"no response from {self.path.remote} to IKE_SA_INIT for {waited:.0f} seconds")
             return
         if self._sent:
             text = f"retransmission {self._sent} of IKE_SA_INIT; no response for {waited:.1f} seconds"
             self.tunnel.note(Kind.PROGRESS, text)
         self.host.send((self._request,), self.path)
-        self.host.timers.set(self, "retransmit", now + timing.retransmit_first * 2**self._sent, self._transmit)
         self._sent += 1
+        self.host.timers.set(self, "retransmit", timing.retransmit_at(self._since, now, self._sent), self._transmit)
 
     def _complete(self, message: Message, datagram: bytes, path: Path, now: float) -> None:
         header, theirs = message.header, message.require(KeyExchange)

@@ -76,7 +76,7 @@ class RekeyChild(Exchange):
         method = wanted_method(error)
         if method in self._request.methods and method != self._method:
             self.sa.enqueue(RekeyChild(self.sa, self.old, method), now)
-        elif isinstance(error, ChildSaNotFound):
+        elif isinstance(error, ChildSaNotFound) and not tunnel.children.senders.awaits_proof_of(self.old):
             tunnel.children.lose(self.sa, self.old, now)
         else:
             tunnel.note(Kind.PROGRESS, f"rekeying {self.old.name} failed, will try again: {error}")

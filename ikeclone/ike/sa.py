@@ -325,13 +325,13 @@ class IkeSa:
         self._arm(request, now)
 
     def _arm(self, request: Outstanding[Exchange], now: float) -> None:
-        delay = self.tunnel.connection.timing.retransmit_first * 2 ** (request.sent - 1)
+        due = self.tunnel.connection.timing.retransmit_at(request.since, now, request.sent)
         name = f"retransmit {request.message_id}"
-        self.host.timers.set(self, name, now + delay, lambda at: self._retransmit(request, at))
+        self.host.timers.set(self, name, due, lambda at: self._retransmit(request, at))
 
     def _retransmit(self, request: Outstanding[Exchange], now: float) -> None:
         waited = now - request.since
-        if waited >= self.tunnel.connection.timing.retransmit_timeout:
+        if now >= request.since + self.tunnel.connection.timing.retransmit_timeout:
             self.lose(now, f"no response to {request.exchange.type.name} for {waited:.0f} seconds")
             return
         request.sent += 1

@@ -73,6 +73,10 @@ class Senders:
         for child in [c for c, newest in self._awaiting.items() if newest <= has and c.inbound_spi in sa.children]:
             self._stop_waiting(child)
 
+    def awaits_proof_of(self, child: Child) -> bool:
+        """Whether the peer may not have the answer yet that makes this SA."""
+        return child in self._awaiting
+
     @property
     def waiting(self) -> bool:
         """Whether an SA waits for proof."""

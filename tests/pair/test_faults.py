@@ -493,3 +493,42 @@ def test_auto_start_keeps_trying() -> None:
     assert len(net.west.kinds(Kind.FAILED)) >= 3
     net.link.cut = False
     net.run_until(lambda: bool(net.west.children), limit=400)
+
+
+def test_an_initiation_is_given_up_at_the_timeout_not_at_the_pause_after_it() -> None:
+    net = Network(west={"timing": Timing(retransmit_timeout=60)})
+    net.link.cut = True
+    begun = net.now
+    net.west.up()
+    net.run_until(lambda: bool(net.west.kinds(Kind.FAILED)))
+    assert net.now == begun + 60
+
+
+def test_a_peer_is_given_up_at_the_timeout_not_at_the_pause_after_it() -> None:
+    net = Network(west={"timing": Timing(retransmit_timeout=60)}).established()
+    net.link.cut = True
+    begun = net.now
+    net.west.rekey(ike=True)
+    net.run_until(lambda: net.west.ike is None)
+    assert net.now == begun + 60
+
+
+def test_a_clone_that_the_peer_does_not_know_yet_is_kept_and_rekeyed_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(IkeSa, "creating_children", False)  # as a peer that answers CHILD_SA_NOT_FOUND at once
+    net = Network().established().hold()
+    net.east.packet(0)
+    net.west.take()
+    (clone,) = [child for child in net.west.children if child.cpu is not None]
+    net.west.rekey()
+    answer = net.east.inbox.popleft()
+    while net.east.inbox:
+        net.east.take()
+    while net.west.inbox:
+        net.west.take()
+    assert clone in net.west.children
+    net.receive(net.east, answer)
+    net.release()
+    net.run(30)
+    assert clone not in net.west.children
+    assert [child.cpu for child in net.west.children] == [None, clone.cpu]
+    net.assert_consistent()
