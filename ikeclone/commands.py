@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Set
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -54,7 +54,7 @@ class Commands:
         with self._watch() as reports:
             self._daemon.endpoint.tunnel(name).up(self._daemon.now())
             self._daemon.stir()
-            async for report in _of(reports, name):
+            async for report in _of(reports, {name}):
                 progress(report.text)
                 if report.kind is Kind.CHILD_UP:
                     return models.Done(text=f"{name} is up")
@@ -64,20 +64,26 @@ class Commands:
 
     async def _down(self, name: str, progress: Progress) -> models.Done:
         with self._watch() as reports:
-            self._daemon.endpoint.tunnel(name).down(self._daemon.now())
+            tunnels = self._daemon.endpoint.named(name)
+            for tunnel in tunnels:
+                tunnel.down(self._daemon.now())
+            waiting = {tunnel.connection.name for tunnel in tunnels}
             self._daemon.stir()
-            async for report in _of(reports, name):
+            async for report in _of(reports, waiting):
                 progress(report.text)
                 if report.kind is Kind.IKE_DOWN:
+                    waiting.discard(report.connection)
+                if not waiting:
                     return models.Done(text=f"{name} is down")
         raise AssertionError("the reports ended")
 
     async def _rekey(self, name: str, ike: bool, progress: Progress) -> models.Done:
         done = Kind.IKE_REKEYED if ike else Kind.CHILD_REKEYED
         with self._watch() as reports:
-            waiting = self._daemon.endpoint.tunnel(name).rekey(self._daemon.now(), ike)
+            tunnels = self._daemon.endpoint.named(name)
+            waiting = sum(tunnel.rekey(self._daemon.now(), ike) for tunnel in tunnels)
             self._daemon.stir()
-            async for report in _of(reports, name):
+            async for report in _of(reports, {tunnel.connection.name for tunnel in tunnels}):
                 progress(report.text)
                 waiting -= report.kind is done
                 if report.kind in (Kind.FAILED, Kind.IKE_DOWN):
@@ -112,8 +118,8 @@ class Commands:
             self._watchers.discard(queue)
 
 
-async def _of(reports: asyncio.Queue[Report], connection: str) -> AsyncIterator[Report]:
+async def _of(reports: asyncio.Queue[Report], connections: Set[str]) -> AsyncIterator[Report]:
     while True:
         report = await reports.get()
-        if report.connection == connection:
+        if report.connection in connections:
             yield report

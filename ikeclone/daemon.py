@@ -55,7 +55,7 @@ class Daemon:
         self._keylog = KeyLog(options.keylog) if options.keylog else None
         self.now, self.wall = time.monotonic, time.time
         self.started = self.now()
-        settings = Settings(key_log=options.keylog is not None)
+        settings = Settings(key_log=options.keylog is not None, uniqueids=configuration.setup.uniqueids)
         self.endpoint = Endpoint(self.backend, os.urandom, date, self.now(), credentials, settings)
         self._net = Net(self._received)
         self._commands = Commands(self)
@@ -194,7 +194,7 @@ class Daemon:
                 self.endpoint.remapped(event, now)
 
     async def _say_goodbye(self) -> None:
-        for tunnel in self.endpoint.tunnels.values():
+        for tunnel in list(self.endpoint.tunnels.values()):
             tunnel.down(self.now())
         self.stir()
         with contextlib.suppress(TimeoutError):

@@ -16,6 +16,7 @@ from ikeclone.control.models import (
     TrafficReport,
     TrafficRow,
 )
+from ikeclone.errors import LocalError
 from ikeclone.ike.child import Child
 from ikeclone.ike.endpoint import Endpoint
 from ikeclone.ike.narrowing import of_end
@@ -34,12 +35,12 @@ class View:
 
     def traffic(self, name: str | None) -> TrafficReport:
         """Every Child SA, or those of one connection; raises LocalError when there is no such connection."""
-        tunnels = [self._endpoint.tunnel(name)] if name else list(self._endpoint.tunnels.values())
+        tunnels = self._endpoint.named(name) if name else self._endpoint.tunnels.values()
         return TrafficReport(rows=[self._traffic_row(t, child) for t in tunnels for child in _in_order(t)])
 
     def clones(self, name: str) -> ClonesReport:
         """The fallback and every CPU of a connection; raises LocalError when there is no such connection."""
-        tunnel = self._endpoint.tunnel(name)
+        tunnel = self._only(name)
         cpus = tunnel.host.resources.cpus()
         over = self._over_fallback(tunnel)
         rows = [self._clone_row(tunnel, child, over) for child in _in_order(tunnel)]
@@ -50,7 +51,7 @@ class View:
         ]
         wait = tunnel.clones.refused_until - self._now
         return ClonesReport(
-            connection=name,
+            connection=tunnel.connection.name,
             limit=tunnel.clones.limit(cpus),
             rows=sorted(rows, key=lambda row: (-1 if row.cpu is None else row.cpu, row.name)),
             refused=wait > 0,
@@ -58,6 +59,13 @@ class View:
             refusal=tunnel.clones.refusal,
             refusals=tunnel.clones.refusals,
         )
+
+    def _only(self, name: str) -> Tunnel:
+        """The connection, or the instance that it has; raises LocalError when it has several."""
+        tunnels = self._endpoint.named(name)
+        if len(tunnels) > 1:
+            raise LocalError(f"{name} has {len(tunnels)} peers: name one of them, {tunnels[0].connection.name} say")
+        return tunnels[0]
 
     def _over_fallback(self, tunnel: Tunnel) -> Counter[int]:
         """How many packets of each CPU the connection's unbound SAs have carried."""
@@ -67,8 +75,9 @@ class View:
         return over
 
     def connections(self) -> list[ConnectionRow]:
-        """Every connection, as it was loaded."""
-        return [self._connection_row(tunnel) for tunnel in self._endpoint.tunnels.values()]
+        """Every connection, as it was loaded, each followed by its instances."""
+        configured = [tunnel for tunnel in self._endpoint.tunnels.values() if tunnel.template is None]
+        return [self._connection_row(each) for tunnel in configured for each in (tunnel, *tunnel.instances)]
 
     def ike_sas(self) -> list[IkeSaRow]:
         """Every IKE SA that is not only kept to repeat its last answer, the oldest first."""
@@ -91,6 +100,7 @@ class View:
             in_packets=counted.in_packets,
             out_packets=counted.out_packets,
             id=str(tunnel.peer),
+            peer=str(child.path.remote) if tunnel.template else None,
             cpu=child.cpu,
         )
 
@@ -122,7 +132,7 @@ class View:
             local=_end(connection.local),
             remote=_end(connection.remote),
             local_selectors=_selectors(connection.local),
-            remote_selectors=_selectors(connection.remote),
+            remote_selectors=_agreed(tunnel) or _selectors(connection.remote),
             state=_state(tunnel),
             clones=connection.clones,
         )
@@ -178,11 +188,19 @@ def _unserved(tunnel: Tunnel, cpu: int) -> str:
 
 
 def _state(tunnel: Tunnel) -> str:
+    if tunnel.instances:
+        return f"{len(tunnel.instances)} peers"
     if tunnel.clones.fallback is not None:
         return "up"
     if tunnel.initiation is not None or any(sa.tunnel is tunnel for sa in tunnel.endpoint.ike_sas()):
         return "connecting"
     return "down"
+
+
+def _agreed(tunnel: Tunnel) -> list[str]:
+    """What an instance's peer has of what the template allows."""
+    child = tunnel.clones.fallback if tunnel.template else None
+    return [str(selector) for selector in child.agreement.remote] if child else []
 
 
 def _end(end: End) -> str:

@@ -86,7 +86,7 @@ class TrafficRow(Message):
 
     `name` is the instance's: NAME-0 for the fallback, NAME-1 and up for clones, NAME itself without clones.
     `serial` is the daemon's number of the SA, `add_time` seconds since 1970, `id` the peer's identity; the
-    fallback's `cpu` is None.
+    fallback's `cpu` is None. `peer` is the address of an instance's peer.
     """
 
     serial: int
@@ -101,6 +101,7 @@ class TrafficRow(Message):
     out_packets: int
     id: str
     cpu: int | None = None
+    peer: str | None = None
 
 
 class TrafficReport(Message):

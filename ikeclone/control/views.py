@@ -33,9 +33,18 @@ def whack_lines(report: TrafficReport) -> Iterator[str]:
 
 def _whack_line(row: TrafficRow) -> str:
     return printable(
-        f'006 #{row.serial}: "{row.name}", type={row.type}, add_time={row.add_time}, '
+        f"006 #{row.serial}: {_whack_name(row)}, type={row.type}, add_time={row.add_time}, "
         f"inBytes={row.in_bytes}, outBytes={row.out_bytes}, id='{row.id}'"
     )
+
+
+def _whack_name(row: TrafficRow) -> str:
+    """The name in quotes; an instance's number and its peer's address follow."""
+    if row.peer is None:
+        return f'"{row.name}"'
+    template, _, rest = row.name.rpartition("[")
+    number, _, clone = rest.partition("]")
+    return f'"{template}{clone}"[{number}] {row.peer}'
 
 
 def clones_table(report: ClonesReport) -> RenderableType:

@@ -136,7 +136,7 @@ class AuthResponder:
         checker = proofs.checker(auth.method, peer, message, sa.host.wall())
         checker.check(auth, _initiator(sa, self._record, identity))
         ours = self._prove(proofs, peer, message)
-        sa.tunnel = tunnel
+        sa.tunnel = tunnel = tunnel.serving(peer, sa.path)
         sa.enter(State.ESTABLISHED)
         contact = auth.method is not AuthMethod.NULL and message.notify(NotifyType.INITIAL_CONTACT) is not None
         tunnel.established(sa, now, peer, initial_contact=contact)

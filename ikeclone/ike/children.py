@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ikeclone.backend import ChildSa, Path, Policy
-from ikeclone.connection import Auto
+from ikeclone.connection import Auto, Connection
 from ikeclone.ike.actions import InstallChild, Kind, MoveChild, RemoveChild, Route, Unroute
 from ikeclone.ike.child import Child, ChildState, Selectors
 from ikeclone.ike.clones import Clones
@@ -26,12 +26,17 @@ class Children:
     """The life of a connection's Child SAs, whichever IKE SA they belong to. `clones` knows which CPU each serves."""
 
     def __init__(self, tunnel: Tunnel) -> None:
-        self._tunnel, self._host, self._connection = tunnel, tunnel.host, tunnel.connection
+        self._tunnel, self._host = tunnel, tunnel.host
+        self._policy: Policy | None = None
         self.clones = Clones(tunnel.connection.clones, self._host.fraction())
         self.rekeys: dict[Child, RekeyChild] = {}
         self.senders = Senders(self._host, self.clones)
         if self._connection.auto is Auto.ONDEMAND:
             self._route(self._local(), self._remote())
+
+    @property
+    def _connection(self) -> Connection:
+        return self._tunnel.connection
 
     def add(
         self,
@@ -52,7 +57,7 @@ class Children:
             instance = 0 if cpu is None else self.clones.free_instance()
         path = self._path(sa.path, instance, udp=sa.abilities.nat.encapsulate)
         child = Child(self._host.serial(), self._connection.name, instance, cpu, agreement, path, now, opened_by_us)
-        if not self.clones.children:
+        if not self.clones.children or (self._policy and self._policy.path.remote != sa.path.remote):
             self._route(agreement.local, agreement.remote)
         sa.children[child.inbound_spi] = self.clones.children[child.inbound_spi] = child
         self._host.emit(InstallChild(self._child_sa(sa, child, keyed, replaces)))
@@ -182,10 +187,10 @@ class Children:
             path = Path(connection.local.address, connection.remote.address)
         else:
             return
-        policy = Policy(
+        self._policy = Policy(
             connection.name, local, remote, path, connection.mode, connection.local.source, connection.handling
         )
-        self._host.emit(Route(policy))
+        self._host.emit(Route(self._policy))
 
     def _unroute(self) -> None:
         if self._connection.auto is not Auto.ONDEMAND:

@@ -79,6 +79,11 @@ class Endpoint:
         known = ", ".join(sorted(self.tunnels)) or "none"
         raise LocalError(f"no connection {name} (there are: {known})")
 
+    def named(self, name: str) -> tuple[Tunnel, ...]:
+        """The connection of that name, or its instances if it has some; raises LocalError as `tunnel` does."""
+        tunnel = self.tunnel(name)
+        return tuple(tunnel.instances) or (tunnel,)
+
     def acquire(self, name: str, cpu: int | None, now: float) -> None:
         """The data plane has a packet without an SA of its own."""
         if (tunnel := self.tunnels.get(name)) is not None:
@@ -275,7 +280,9 @@ class Endpoint:
         fitting = [
             t
             for t in self.tunnels.values()
-            if t.connection.local.address in (None, path.local) and t.connection.remote.address in (None, path.remote)
+            if t.template is None
+            and t.connection.local.address in (None, path.local)
+            and t.connection.remote.address in (None, path.remote)
         ]
         return tuple(sorted(fitting, key=lambda t: t.connection.remote.address is None))
 

@@ -30,7 +30,8 @@ class Settings:
     From `cookie_threshold` half-open IKE SAs on, initiators must return a cookie; beyond `half_open_limit` new ones
     are ignored. `activation_delay` is how long a new clone's responder waits for a sign that its answer arrived.
     `regular_limit` bounds the SAs without SA_RESOURCE_INFO that a peer may make for a connection; `window` is how many
-    requests a peer may send at a time once it is authenticated.
+    requests a peer may send at a time once it is authenticated. With `uniqueids` a peer that comes back takes the place
+    that it had; `instance_limit` bounds the peers of a connection that any number may use.
     """
 
     cookie_threshold: int = 64
@@ -44,6 +45,8 @@ class Settings:
     clone_backoff_limit: float = 3600.0
     regular_limit: int = 64
     window: int = 32
+    uniqueids: bool = True
+    instance_limit: int = 4096
     key_log: bool = False
 
 

@@ -15,6 +15,7 @@ from ikeclone.ike.clones import Clones
 from ikeclone.ike.established import settle
 from ikeclone.ike.informational import DeleteIke
 from ikeclone.ike.init import Initiation, InitRecord
+from ikeclone.ike.instances import Instances
 from ikeclone.ike.intermediate import Intermediate
 from ikeclone.ike.openings import Openings
 from ikeclone.ike.proofs import Proofs
@@ -28,10 +29,14 @@ if TYPE_CHECKING:
 
 
 class Tunnel:
-    """What a connection has and wants. `wanted` asks for it to be up again when it is lost."""
+    """What a connection has and wants. `wanted` asks for it to be up again when it is lost.
 
-    def __init__(self, endpoint: Endpoint, connection: Connection) -> None:
+    One with `instances` for its peers has no SA itself; an instance knows its `template`.
+    """
+
+    def __init__(self, endpoint: Endpoint, connection: Connection, template: Tunnel | None = None) -> None:
         self.endpoint, self.host, self.connection = endpoint, endpoint.host, connection
+        self.template, self.instances = template, Instances(self)
         self.ike: IkeSa | None = None
         self.initiation: Initiation | None = None
         self.peer: Identity | None = None
@@ -59,6 +64,25 @@ class Tunnel:
     def proofs(self, path: Path) -> Proofs:
         """What proves who we are and who the peer is."""
         return Proofs(self.connection, self.endpoint.credentials, path.local, path.remote)
+
+    # The instances of a connection for any number of peers
+
+    def serving(self, peer: Identity, path: Path) -> Tunnel:
+        """Who serves an authenticated peer: this connection or an instance of it; raises AuthenticationFailed."""
+        return self if self.connection.remote.address else self.instances.serving(peer, path.remote)
+
+    def instance(self, connection: Connection) -> Tunnel:
+        """A new instance of this one."""
+        instance = self.endpoint.tunnels[connection.name] = Tunnel(self.endpoint, connection, self)
+        return instance
+
+    def _end_if_unused(self) -> None:
+        if self.template is None or self.initiation is not None:
+            return
+        if all(sa.state is State.DEAD for sa in self.endpoint.ike_sas() if sa.tunnel is self):
+            self.host.timers.cancel(self)
+            self.endpoint.tunnels.pop(self.connection.name, None)
+            self.template.instances.end(self)
 
     # What users and packets ask for
 
@@ -153,6 +177,7 @@ class Tunnel:
         self.initiation = None
         self.note(Kind.FAILED, reason)
         self._revive(now)
+        self._end_if_unused()
 
     def established(self, sa: IkeSa, now: float, peer: Identity, *, initial_contact: bool) -> None:
         """The peer is authenticated. Of two IKE SAs with it, one goes."""
@@ -199,6 +224,10 @@ class Tunnel:
 
     def closed(self, sa: IkeSa, now: float, reason: str, *, peer_dead: bool) -> None:
         """An IKE SA has ended, whichever it was."""
+        self._ended(sa, now, reason, peer_dead=peer_dead)
+        self._end_if_unused()
+
+    def _ended(self, sa: IkeSa, now: float, reason: str, *, peer_dead: bool) -> None:
         if self.ike is sa:
             # The peer may end the one of two simultaneous IKE SAs that we would have kept.
             self.ike = next(iter(self._sas(State.ESTABLISHED)), None)

@@ -92,20 +92,21 @@ class Side:
 
     @property
     def children(self) -> list[Child]:
-        """The connection's Child SAs."""
-        return sorted(self.endpoint.tunnels[NAME].clones, key=lambda c: (c.instance, c.serial))
+        """The connection's Child SAs, those of its first instance if it has some."""
+        return sorted(self.endpoint.named(NAME)[0].clones, key=lambda c: (c.instance, c.serial))
 
     @property
     def ike(self) -> IkeSa | None:
         """The connection's IKE SA."""
-        return self.endpoint.tunnels[NAME].ike
+        return self.endpoint.named(NAME)[0].ike
 
     def up(self) -> None:
         self.endpoint.tunnel(NAME).up(self.network.now)
         self.network.settle(self)
 
     def down(self) -> None:
-        self.endpoint.tunnel(NAME).down(self.network.now)
+        for tunnel in self.endpoint.named(NAME):
+            tunnel.down(self.network.now)
         self.network.settle(self)
 
     def take(self, index: int = 0) -> None:
@@ -124,7 +125,7 @@ class Side:
         return Message(message.header, parse_payloads(*opened))
 
     def rekey(self, *, ike: bool = False) -> None:
-        self.endpoint.tunnel(NAME).rekey(self.network.now, ike)
+        self.endpoint.named(NAME)[0].rekey(self.network.now, ike)
         self.network.settle(self)
 
     def packet(self, cpu: int, size: int = 84) -> bool:
@@ -175,14 +176,26 @@ class Network:
         self.seen: list[Datagram] = []
         settings = settings or Settings()
         self.west = Side(self, WEST, connection(WEST_END, EAST_END, **(west or {})), cpus[0], settings, seed)
+        self._third: list[Side] = []
         self.east = Side(self, EAST, connection(EAST_END, WEST_END, **(east or {})), cpus[1], settings, seed + 1000)
 
     @property
     def sides(self) -> tuple[Side, Side]:
         return self.west, self.east
 
+    def add(self, address: str, conn: Connection, settings: Settings | None = None) -> Side:
+        """One more host, of whom `sides` and what is said of both know nothing."""
+        seed = 2000 + 1000 * len(self._third)
+        side = Side(self, ip_address(address), conn, 2, settings or Settings(), seed)
+        self._third.append(side)
+        return side
+
     def peer(self, side: Side) -> Side:
         return self.east if side is self.west else self.west
+
+    def _receiver(self, sender: Side, address: IPAddress) -> Side:
+        others = (*self._third, *self.sides) if sender in self._third else self._third
+        return next((side for side in others if side.address == address), self.peer(sender))
 
     def settle(self, side: Side) -> None:
         """Do what an endpoint asks for, then send what it wants to send."""
@@ -211,11 +224,11 @@ class Network:
         if self.link.drop(datagram.data):
             return
         if self.held:
-            self.peer(side).inbox.append(datagram)
+            self._receiver(side, datagram.path.remote).inbox.append(datagram)
             return
         for _ in range(1 + (self.random.random() < self.link.repeat)):
             if not self._lost():
-                self.at(self._delay(), lambda: self.receive(self.peer(side), datagram))
+                self.at(self._delay(), lambda: self.receive(self._receiver(side, datagram.path.remote), datagram))
 
     def hold(self) -> Network:
         """From now on IKE datagrams wait in the receiver's `inbox` until it takes them."""
@@ -256,7 +269,7 @@ class Network:
             self.now = max(self.now, when)
             if self._events and self._events[0][0] <= self.now:
                 heapq.heappop(self._events)[2]()
-            for side in self.sides:
+            for side in (*self.sides, *self._third):
                 side.endpoint.tick(self.now)
                 self.settle(side)
         self.now = end
@@ -271,7 +284,7 @@ class Network:
             self.run(max(0.0, when - self.now))
 
     def _next(self) -> float | None:
-        times = [t for side in self.sides if (t := side.endpoint.timer()) is not None]
+        times = [t for side in (*self.sides, *self._third) if (t := side.endpoint.timer()) is not None]
         if self._events:
             times.append(self._events[0][0])
         return min(times, default=None)

@@ -169,3 +169,9 @@ def test_status_tables() -> None:
 )
 def test_span(seconds: float, text: str) -> None:
     assert span(seconds) == text
+
+
+def test_whack_lines_of_an_instance_name_its_peer() -> None:
+    instance = row(4, 1, connection="road[3]").model_copy(update={"peer": "192.0.2.7"})
+    (line,) = whack_lines(TrafficReport(rows=[instance]))
+    assert line.startswith('006 #4: "road-1"[3] 192.0.2.7, type=ESP, ')

@@ -1,0 +1,77 @@
+"""Connections that serve any number of peers (`right=%any`): NAME is the template, NAME[1], … have one each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ikeclone.connection import Auto, Connection, Identity
+from ikeclone.errors import AuthenticationFailed
+from ikeclone.numbers import IdType, NotifyType
+from ikeclone.selectors import IPAddress
+
+if TYPE_CHECKING:
+    from ikeclone.ike.tunnel import Tunnel
+
+
+class TooMany(AuthenticationFailed):
+    """The template has as many instances as it may have: the peer is as good as any, but for now there is no room."""
+
+    notify = NotifyType.TEMPORARY_FAILURE
+
+
+class Instances:
+    """The instances of one template. Each is made for a peer that has proved who it is, and ends with its last SA."""
+
+    def __init__(self, template: Tunnel) -> None:
+        self._template, self._last = template, 0
+        self._instances: dict[int, Tunnel] = {}
+
+    def __iter__(self) -> Iterator[Tunnel]:
+        return iter(tuple(self._instances.values()))
+
+    def __len__(self) -> int:
+        return len(self._instances)
+
+    def serving(self, peer: Identity, address: IPAddress) -> Tunnel:
+        """The instance of an authenticated peer: its former one when it comes back, else a new one.
+
+        Raises TooMany. What a peer gets for as long as it is there is given here, and taken back in `end`.
+        """
+        former = self._former(peer)
+        if former is not None:
+            former.connection = _of_peer(former.connection, former.connection.name, peer, address)
+            return former
+        number, name = self._free()
+        instance = self._template.instance(_of_peer(self._template.connection, name, peer, address))
+        instance.peer = peer
+        self._instances[number] = instance
+        return instance
+
+    def end(self, instance: Tunnel) -> None:
+        """The last SA of an instance is gone, and so is the instance."""
+        self._instances = {number: each for number, each in self._instances.items() if each is not instance}
+
+    def _former(self, peer: Identity) -> Tunnel | None:
+        """A peer without a name is never known to be the same again (RFC 7619 section 2.2)."""
+        if peer.type is IdType.NULL or not self._template.host.settings.uniqueids:
+            return None
+        return next((each for each in self if each.peer == peer), None)
+
+    def _free(self) -> tuple[int, str]:
+        """The next number that no instance has; one that was given back is the last to be given again."""
+        most = self._template.host.settings.instance_limit
+        for number in (*range(self._last + 1, most + 1), *range(1, self._last + 1)):
+            name = f"{self._template.connection.name}[{number}]"
+            if name not in self._template.endpoint.tunnels:
+                self._last = number
+                return number, name
+        raise TooMany(f"{self._template.connection.name} has {len(self)} peers already")
+
+
+def _of_peer(connection: Connection, name: str, peer: Identity, address: IPAddress) -> Connection:
+    """The connection with this peer, which alone can bring it up."""
+    named = connection.remote.identity if peer.type is IdType.NULL else peer
+    remote = replace(connection.remote, address=address, identity=named)
+    return replace(connection, name=name, remote=remote, auto=Auto.ADD)
