@@ -12,11 +12,25 @@ from dataclasses import replace
 from itertools import product
 from typing import Any, Final
 
-from ikeclone.backend import BackendError, ChildSa, Counters, Event, Expire, Handling, Lost, Path, Policy, online_cpus
+from ikeclone.backend import (
+    BackendError,
+    ChildSa,
+    Counters,
+    Event,
+    Expire,
+    Handling,
+    Lost,
+    Offload,
+    Path,
+    Policy,
+    online_cpus,
+)
 from ikeclone_xfrm import sockets
 from ikeclone_xfrm.counting import used_up
+from ikeclone_xfrm.errors import XfrmError
 from ikeclone_xfrm.half import Key, key_of
 from ikeclone_xfrm.numbers import Msg
+from ikeclone_xfrm.offload import Card
 from ikeclone_xfrm.pair import Pair
 from ikeclone_xfrm.pairs import Pairs
 from ikeclone_xfrm.policies import REQID_BASE
@@ -96,7 +110,7 @@ class XfrmBackend:
         trap = self._traps.get(name)
         if trap is None:
             trap = self._traps[name] = Trap(session.xfrm, policy, self._reqid(name), self._rearm)
-        await trap.install(policy)
+        await self._place(trap, policy)
         await session.routes.add(policy)
 
     async def unroute(self, connection: str) -> None:
@@ -107,7 +121,7 @@ class XfrmBackend:
 
     async def install(self, sa: ChildSa) -> None:
         _check(sa.handling)
-        pair = Pair(sa, self._reqid(sa.connection), self._kernel)
+        pair = Pair(sa, self._reqid(sa.connection), self._kernel, await self._card(sa))
         self._reserved.discard(sa.inbound_spi)
         await pair.inbound.put(self._xfrm)
         self._pairs.put(pair)
@@ -142,7 +156,7 @@ class XfrmBackend:
 
     async def move(self, inbound_spi: int, path: Path) -> None:
         pair = self._pairs.find(inbound_spi)
-        moved = pair.moved(path, self._kernel)
+        moved = pair.moved(path, self._kernel, await self._card(replace(pair.sa, path=path)))
         self._pairs.pop(inbound_spi)
         for former, half in ((pair.outbound, moved.outbound), (pair.inbound, moved.inbound)):
             if former.present:
@@ -168,7 +182,7 @@ class XfrmBackend:
         return {
             "clones": bound if self._kernel.per_cpu else unbound,
             "steering": "by CPU that sends; the network card chooses the one that receives",
-            "missing": "offload to network cards",
+            "offload": ", ".join(sorted(self._offloaded())) or "none",
         }
 
     # What the listener hears
@@ -200,9 +214,38 @@ class XfrmBackend:
         if gone:
             self.lost(gone, reason)
         for trap in list(self._traps.values()):
-            await trap.install(trap.policy)
+            await trap.install(trap.policy, trap.card)
 
     # Within
+
+    async def _card(self, wanted: Policy | ChildSa) -> Card | None:
+        """The device that leads to the peer, when it is to do some of the work."""
+        offload = wanted.handling.offload
+        if offload is Offload.NO:
+            return None
+        index, _ = await self._running().routes.way_to(wanted.path.remote)
+        if index is None:
+            raise BackendError(f"no device leads to {wanted.path.remote}: there is none for nic-offload=")
+        trap = self._traps.get(wanted.connection)
+        return Card(index, offload, policies=trap is not None and trap.card is not None)
+
+    async def _place(self, trap: Trap, policy: Policy) -> None:
+        """Put policies where they belong: onto the card if it can have them."""
+        card = await self._card(policy)
+        if card is None or card.wanted is Offload.CRYPTO:
+            await trap.install(policy)
+            return
+        try:
+            await trap.install(policy, card)
+        except XfrmError as error:
+            if card.wanted is Offload.PACKET:
+                raise BackendError(f"{card.name} refuses nic-offload=packet: {error.text}") from error
+            await trap.install(policy)
+
+    def _offloaded(self) -> set[str]:
+        """What cards do for each connection that wants it."""
+        wanting = (pair for pair in self._pairs if pair.inbound.card is not None)
+        return {f"{pair.sa.connection}: {_words(pair)}" for pair in wanting}
 
     def _running(self) -> Session:
         if self._session is None:
@@ -266,7 +309,12 @@ class XfrmBackend:
                     self.tell(Expire(spi, hard))
 
 
+def _words(pair: Pair) -> str:
+    halves = (("in", pair.inbound), ("out", pair.outbound))
+    return " ".join(f"{way} {half.level.value}" for way, half in halves if half.present)
+
+
 def _check(handling: Handling) -> None:
     """Raise BackendError for what this data plane does not have."""
-    if demands := replace(handling, mark_in=None, mark_out=None, priority=None).demands():
+    if demands := replace(handling, offload=Offload.NO, mark_in=None, mark_out=None, priority=None).demands():
         raise BackendError(f"the xfrm backend has no {', '.join(demands)}: leave it out")

@@ -6,9 +6,11 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from ikeclone_xfrm.errors import NotThere
+from ikeclone.backend import BackendError, Offload
+from ikeclone_xfrm.errors import NotThere, XfrmError
 from ikeclone_xfrm.numbers import Direction, Msg
-from ikeclone_xfrm.states import State
+from ikeclone_xfrm.offload import Card
+from ikeclone_xfrm.states import Attributes, State
 from ikeclone_xfrm.structs import LifetimeCurrent
 from ikeclone_xfrm.xfrm import AsyncXfrm
 
@@ -26,12 +28,14 @@ def key_of(identity: dict[str, Any]) -> Key:
 class Half:
     """A state that is in the kernel, or was and may come back where it left off.
 
-    `last` is what the kernel said of it when it was taken out. Its sequence numbers and counters come back with it: a
-    sequence number is never used twice.
+    `level` is what the card does for it. `last` is what the kernel said of it when it was taken out. Its sequence
+    numbers and counters come back with it: a sequence number is never used twice.
     """
 
     state: State
     direction: Direction
+    card: Card | None = None
+    level: Offload = Offload.NO
     present: bool = False
     last: Any = None
 
@@ -41,11 +45,34 @@ class Half:
         return key_of(self.state.fields["id"])
 
     async def put(self, xfrm: AsyncXfrm) -> None:
-        """Put it into the kernel; raises XfrmError."""
+        """Put it into the kernel, and onto its card; raises BackendError, naming the card when that refuses."""
+        if self.card is None:
+            await self._put(xfrm, [])
+            return
+        refusal: XfrmError | None = None
+        for level in self.card.levels():
+            try:
+                await self._put(xfrm, [] if level is Offload.NO else self.card.state(level, self.direction))
+            except XfrmError as error:
+                refusal = error
+                continue
+            self.level = level if await self._is_on_card(xfrm) else Offload.NO
+            if self.level is level or self.card.wanted is Offload.AUTO:
+                return
+            await self.drop(xfrm)
+        why = refusal.text if refusal is not None else "it has none"
+        raise BackendError(f"{self.card.name} refuses nic-offload={self.card.wanted.value}: {why}") from refusal
+
+    async def _put(self, xfrm: AsyncXfrm, place: Attributes) -> None:
         former = _progress(self.last) if self.last is not None else []
         fresh = [pair for pair in self.state.attributes if not (former and pair[0] in _REPLAY)]
-        await xfrm.change(Msg.NEWSA, self.state.fields, [*fresh, *former])
+        await xfrm.change(Msg.NEWSA, self.state.fields, [*fresh, *former, *place])
         self.present = True
+
+    async def _is_on_card(self, xfrm: AsyncXfrm) -> bool:
+        """A kernel whose device cannot do it passes over what was asked for."""
+        found = await xfrm.fetch(Msg.GETSA, self._identity(), self.state.name)
+        return found.get_attr("XFRMA_OFFLOAD_DEV") is not None
 
     async def take(self, xfrm: AsyncXfrm) -> None:
         """Take it out, remembering how far it got; raises XfrmError."""

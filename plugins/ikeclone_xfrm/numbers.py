@@ -57,6 +57,13 @@ class PolicyFlag(IntFlag):
     CPU_ACQUIRE = 4
 
 
+class OffloadFlag(IntFlag):
+    """Of a state or policy on a network card (XFRM_OFFLOAD_*); without PACKET it is the cipher only."""
+
+    INBOUND = 2
+    PACKET = 4
+
+
 class StateFlag(IntFlag):
     """Of a state (XFRM_STATE_*). AF_UNSPEC lets a tunnel carry packets of either family."""
 

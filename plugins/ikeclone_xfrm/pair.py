@@ -10,6 +10,7 @@ from ikeclone.backend import ChildSa, Counters, Path
 from ikeclone_xfrm.counting import counters_of
 from ikeclone_xfrm.half import Half, Key
 from ikeclone_xfrm.numbers import Direction
+from ikeclone_xfrm.offload import Card
 from ikeclone_xfrm.states import Kernel, inbound, outbound
 
 
@@ -21,15 +22,15 @@ class Pair:
     inbound: Half
     outbound: Half
 
-    def __init__(self, sa: ChildSa, reqid: int, kernel: Kernel) -> None:
+    def __init__(self, sa: ChildSa, reqid: int, kernel: Kernel, card: Card | None = None) -> None:
         """Raises BackendError when the kernel cannot have such an SA."""
         self.sa = sa
-        self.inbound = Half(inbound(sa, reqid, kernel), Direction.IN)
-        self.outbound = Half(outbound(sa, reqid, kernel), Direction.OUT)
+        self.inbound = Half(inbound(sa, reqid, kernel), Direction.IN, card)
+        self.outbound = Half(outbound(sa, reqid, kernel), Direction.OUT, card)
 
-    def moved(self, path: Path, kernel: Kernel) -> Pair:
+    def moved(self, path: Path, kernel: Kernel, card: Card | None = None) -> Pair:
         """The same SA between other addresses or ports."""
-        return Pair(replace(self.sa, path=path), self.inbound.state.fields["reqid"], kernel)
+        return Pair(replace(self.sa, path=path), self.inbound.state.fields["reqid"], kernel, card)
 
     def counters(self, states: Mapping[Key, Any], boot: float) -> Counters:
         """What both halves carried, those that are in the kernel (`states`) and those that were.

@@ -6,6 +6,7 @@ from typing import Final
 
 from ikeclone.backend import IPAddress, Mode, Policy
 from ikeclone_xfrm.numbers import ANY_ALGORITHM, INFINITE, IPPROTO_ESP, PolicyDirection, PolicyFlag
+from ikeclone_xfrm.offload import Card
 from ikeclone_xfrm.selectors import mirrored, selectors
 from ikeclone_xfrm.states import MODES, Attributes, Fields, marking
 from ikeclone_xfrm.structs import family, packed
@@ -14,6 +15,7 @@ from ikeclone_xfrm.structs import family, packed
 REQID_BASE: Final = 9611 << 16
 REQID_MASK: Final = 0xFFFF0000
 _LOWEST_PRIORITY: Final = 0x40000  # the kernel prefers small numbers
+_LOWEST_ON_CARD: Final = 0x20000
 
 NAMING: Final = ("MARK",)  # attributes without which the kernel does not find a state or policy that has them
 
@@ -25,22 +27,27 @@ def is_ours(reqid: int) -> bool:
     return reqid & REQID_MASK == REQID_BASE
 
 
-def messages(policy: Policy, reqid: int, *, acquire_per_cpu: bool = False) -> list[Message]:
+def messages(policy: Policy, reqid: int, *, acquire_per_cpu: bool = False, card: Card | None = None) -> list[Message]:
     """What UPDPOLICY wants to know of each policy that makes up a connection's: out, in and forwarded.
 
     With `acquire_per_cpu`, a packet on a CPU without a state of its own raises an acquire although there is a
-    fallback. Raises BackendError for selectors that the kernel cannot express.
+    fallback. A `card` applies them instead of the kernel: it sees packets first, so they have to come before all
+    others. What it has let in, the kernel's policy for forwarding takes. Raises BackendError for selectors that the
+    kernel cannot express.
     """
     flags = PolicyFlag.CPU_ACQUIRE if acquire_per_cpu else 0
     path, handling, found = policy.path, policy.handling, []
     marks = marking(handling.mark_in), marking(handling.mark_out)
+    place = card.policy() if card is not None else []
     for selector in selectors(policy.local, policy.remote):
-        rank = priority(selector) if handling.priority is None else handling.priority
+        rank = priority(selector, on_card=card is not None) if handling.priority is None else handling.priority
         template = _template(path.local, path.remote, reqid, policy.mode)
-        found.append(_message(selector, PolicyDirection.OUT, rank, template, marks[1], flags))
+        found.append(_message(selector, PolicyDirection.OUT, rank, template, marks[1] + place, flags))
         template = _template(path.remote, path.local, reqid, policy.mode)
         incoming = (PolicyDirection.IN, PolicyDirection.FWD)[: 2 if policy.mode is Mode.TUNNEL else 1]
-        found += [_message(mirrored(selector), direction, rank, template, marks[0]) for direction in incoming]
+        for direction in incoming:
+            more = marks[0] + (place if direction is PolicyDirection.IN else [])
+            found.append(_message(mirrored(selector), direction, rank, template, more))
     return found
 
 
@@ -56,7 +63,7 @@ def identity(message: Message) -> Message:
 
 
 def _message(
-    selector: Fields, direction: PolicyDirection, rank: int, template: Fields, marks: Attributes, flags: int = 0
+    selector: Fields, direction: PolicyDirection, rank: int, template: Fields, more: Attributes, flags: int = 0
 ) -> Message:
     fields = {
         "sel": selector,
@@ -67,14 +74,18 @@ def _message(
         "dir": direction,
         "flags": flags,
     }
-    return fields, [("TMPL", template), *marks]
+    return fields, [("TMPL", template), *more]
 
 
-def priority(selector: Fields) -> int:
-    """Narrower selectors come first: by the length of both prefixes, then by protocol, then by ports."""
+def priority(selector: Fields, *, on_card: bool = False) -> int:
+    """Narrower selectors come first: by the length of both prefixes, then by protocol, then by ports.
+
+    All policies on cards come before all others.
+    """
     bits: int = selector["prefixlen_s"] + selector["prefixlen_d"]
     ports = bool(selector["sport_mask"]) + bool(selector["dport_mask"])
-    return _LOWEST_PRIORITY - (bits << 3) - (4 if selector["proto"] else 0) - ports
+    lowest = _LOWEST_ON_CARD if on_card else _LOWEST_PRIORITY
+    return lowest - (bits << 3) - (4 if selector["proto"] else 0) - ports
 
 
 def _template(source: IPAddress, target: IPAddress, reqid: int, mode: Mode) -> Fields:

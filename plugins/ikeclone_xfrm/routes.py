@@ -11,7 +11,7 @@ from typing import Any, Final
 from pyroute2 import AsyncIPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from ikeclone.backend import BackendError, IPNetwork, Mode, Policy
+from ikeclone.backend import BackendError, IPAddress, IPNetwork, Mode, Policy
 from ikeclone_xfrm.structs import family
 
 TABLE: Final = 9611  # our routes' own table, so that they hide nothing and nobody's flushing takes them
@@ -61,7 +61,7 @@ class Routes:
         await self.remove(policy.connection)
         if policy.mode is not Mode.TUNNEL:
             return
-        device, gateway = await self._way_to_peer(policy)
+        device, gateway = await self.way_to(policy.path.remote)
         if device is None:
             return
         routes = self._routes[policy.connection] = []
@@ -82,9 +82,10 @@ class Routes:
                 with suppress(BackendError):
                     await self._change("del", route)
 
-    async def _way_to_peer(self, policy: Policy) -> tuple[int | None, str | None]:
+    async def way_to(self, remote: IPAddress) -> tuple[int | None, str | None]:
+        """The device and the gateway by which packets for an address leave now."""
         try:
-            for route in await self._netlink.route("get", dst=str(policy.path.remote)):
+            for route in await self._netlink.route("get", dst=str(remote)):
                 return route.get("oif"), route.get("gateway")
         except NetlinkError:
             pass  # no way to the peer at present: its networks have none either

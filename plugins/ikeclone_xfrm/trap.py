@@ -11,6 +11,7 @@ from typing import Final
 from ikeclone.backend import BackendError, Policy
 from ikeclone_xfrm.errors import NotThere
 from ikeclone_xfrm.numbers import Msg
+from ikeclone_xfrm.offload import Card
 from ikeclone_xfrm.policies import Message, identity, messages, outgoing
 from ikeclone_xfrm.xfrm import AsyncXfrm
 
@@ -34,6 +35,7 @@ class Trap:
     def __init__(self, xfrm: AsyncXfrm, policy: Policy, reqid: int, spawn: Callable[[Trap], None]) -> None:
         self.policy, self.reqid = policy, reqid
         self._xfrm, self._spawn = xfrm, spawn
+        self.card: Card | None = None
         self._installed: list[Message] = []
         self._armed = False
         self._told: dict[int, float] = {}
@@ -42,10 +44,11 @@ class Trap:
         self._timer: asyncio.TimerHandle | None = None
         self._changing = asyncio.Lock()
 
-    async def install(self, policy: Policy) -> None:
-        """Take this policy's traffic, in place of the former's; raises BackendError."""
-        wanted = messages(policy, self.reqid, acquire_per_cpu=self._armed)
+    async def install(self, policy: Policy, card: Card | None = None) -> None:
+        """Take this policy's traffic, in place of the former's, on a card if that is named; raises BackendError."""
+        wanted = messages(policy, self.reqid, acquire_per_cpu=self._armed, card=card)
         async with self._changing:
+            self.card = card
             before, self.policy = self._installed, policy
             names = [identity(message) for message in wanted]
             await self._update(wanted)
@@ -105,7 +108,7 @@ class Trap:
             if not self._installed:
                 return
             self._armed = armed
-            wanted = messages(self.policy, self.reqid, acquire_per_cpu=armed)
+            wanted = messages(self.policy, self.reqid, acquire_per_cpu=armed, card=self.card)
             await self._update([message for message in wanted if outgoing(message)])
             self._installed = wanted
 

@@ -8,11 +8,12 @@ from itertools import count
 
 import pytest
 
-from ikeclone.backend import EspKeys, Handling, Mark, Path, Policy, TrafficSelector
+from ikeclone.backend import EspKeys, Handling, Mark, Offload, Path, Policy, TrafficSelector
 from ikeclone_xfrm.messages import AcquireMessage, XfrmMarshal
-from ikeclone_xfrm.numbers import Msg
+from ikeclone_xfrm.numbers import Direction, Msg
+from ikeclone_xfrm.offload import Card
 from ikeclone_xfrm.policies import identity as policy_identity
-from ikeclone_xfrm.policies import messages
+from ikeclone_xfrm.policies import messages, priority
 from ikeclone_xfrm.states import Kernel, identity, inbound, outbound
 from ikeclone_xfrm.structs import Encapsulation, Id, PolicyInfo, ReplayEsn, Selector, StateInfo, Template
 
@@ -58,6 +59,34 @@ def test_marks_and_a_priority_are_those_that_are_asked_for(encode: Encode) -> No
     state = outbound(child(replay_window=0, handling=handling), REQID, PLAIN)
     assert encode(Msg.NEWSA, state.fields, state.attributes) == NEWSA_AEAD + mark
     assert state.name == [("MARK", {"v": 5, "m": 255})]
+
+
+@pytest.mark.parametrize(
+    ("level", "direction", "added"),
+    [
+        # ip xfrm state add … offload packet dev lo dir out, … offload crypto dev lo dir in (iproute2 7.2)
+        (Offload.PACKET, Direction.OUT, "0c001c000100000004000000"),
+        (Offload.CRYPTO, Direction.IN, "0c001c000100000002000000"),
+        (Offload.CRYPTO, Direction.OUT, "0c001c000100000000000000"),
+    ],
+)
+def test_a_state_on_a_card(encode: Encode, level: Offload, direction: Direction, added: str) -> None:
+    state = outbound(child(replay_window=0), REQID, PLAIN)
+    place = [*Card(1, level).state(level, direction), ("SA_DIR", direction)]
+    expected = NEWSA_AEAD + bytes.fromhex(added + f"050021000{direction:d}000000")
+    assert encode(Msg.NEWSA, state.fields, [*state.attributes, *place]) == expected
+
+
+def test_policies_on_a_card_come_before_all_others(encode: Encode) -> None:
+    out, incoming, forward = messages(POLICY, REQID, card=Card(1, Offload.PACKET))
+    # ip xfrm policy add … offload packet dev lo dir out priority 130688 … (iproute2 7.2)
+    ranked = NEWPOLICY.replace(bytes.fromhex("80fe0300"), bytes.fromhex("80fe0100"))
+    assert encode(Msg.NEWPOLICY, *out) == ranked + bytes.fromhex("0c001c000100000004000000")
+    assert encode(Msg.NEWPOLICY, *incoming).endswith(bytes.fromhex("0c001c000100000004000000"))
+    assert "OFFLOAD_DEV" not in dict(forward[1])
+    assert priority({**out[0]["sel"], "prefixlen_s": 0, "prefixlen_d": 0}, on_card=True) < priority(
+        {**out[0]["sel"], "prefixlen_s": 128, "prefixlen_d": 128, "proto": 6, "sport_mask": 1, "dport_mask": 1}
+    )
 
 
 def test_a_policy_that_raises_acquires_for_each_cpu_differs_in_its_flags_alone(encode: Encode) -> None:
