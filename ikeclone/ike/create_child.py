@@ -77,11 +77,14 @@ def respond_create(sa: IkeSa, message: Message, now: float) -> Payloads:
     if cpu is None:
         # A regular SA beside a fallback that may have clones takes nothing from that one.
         clones.per_resource = keyed.agreement.per_resource or (clones.per_resource and clones.fallback is not None)
+    alone = clones.fallback is None
     child = tunnel.children.add(sa, keyed, now, cpu=cpu, opened_by_us=False)
-    if cpu is None:
+    if alone:
         tunnel.children.senders.serve(child)
     else:
+        # The peer cannot receive on it before our response is there; what we have carries the packets until then.
         tunnel.children.senders.serve_later(sa, child, now)
+    if cpu is not None:
         tunnel.openings.clone_accepted(now)
     return payloads
 

@@ -15,6 +15,7 @@ from ikeclone.demo.namespaces import Namespace
 from ikeclone.demo.pings import RunningPing, ping
 from ikeclone.demo.tunnel import DEVICE, hosts
 from ikeclone.demo.waiting import wait_until
+from interop.kernel.libreswan import Libreswan
 from interop.kernel.strongswan import KernelStrongSwan
 from interop.lab import EAST, IPSEC_CONF, WEST, scratch
 from interop.strongswan import SECRET, End
@@ -50,7 +51,7 @@ class KernelLab:
         self._root, self.logs = root, logs
         self._stack = ExitStack()
         self._daemons: list[KernelDaemon] = []
-        self._peers: list[KernelStrongSwan] = []
+        self._peers: list[KernelStrongSwan | Libreswan] = []
 
     def __enter__(self) -> KernelLab:
         self._sockets = Path(self._stack.enter_context(TemporaryDirectory(prefix="ikeclone-")))
@@ -99,6 +100,14 @@ class KernelLab:
         peer = KernelStrongSwan(self.side(end), self._root, end, other, self.logs)
         self._peers.append(peer)
         peer.begin(child, connection or {})
+        return peer
+
+    def libreswan(self, end: End = EAST, **settings: str) -> Libreswan:
+        """Start Libreswan on one side, with these settings of its connection."""
+        other = WEST if end is EAST else EAST
+        peer = Libreswan(self.side(end), self._root, end, other, self.logs)
+        self._peers.append(peer)
+        peer.begin(settings)
         return peer
 
     def side(self, end: End) -> Namespace:

@@ -133,6 +133,16 @@ def test_duplicates_without_the_notify_are_kept_and_the_newest_sends(count: int)
     net.assert_consistent()
 
 
+def test_a_duplicate_sends_once_the_peer_has_our_response() -> None:
+    net = Network(west={"clones": 0}, east={"clones": 0}).established()
+    create(net.west, None, None)
+    while len(net.east.children) == 1:
+        net.run(0.001)
+    assert [child.active for child in net.east.children] == [True, False]
+    net.run(3)
+    assert [child.active for child in net.east.children] == [False, True]
+
+
 def test_duplicates_do_not_keep_us_from_opening_clones() -> None:
     net = Network(west=PER_CPU, east=PER_CPU).established()
     create(net.west, None, None)
