@@ -186,6 +186,8 @@ class Backend(Protocol):
     name: str
     # ESP without UDP around it is slow or impossible here: ask the peer for encapsulation (RFC 7296 section 2.23).
     wants_encapsulation: bool
+    # Received packets find the CPU of their SA without help (ikeclone.steering).
+    steers_itself: bool
 
     def cpus(self) -> frozenset[int]:
         """The CPUs that can have a clone, those online now."""

@@ -98,7 +98,7 @@ class Commands:
             version=__version__,
             uptime=daemon.now() - daemon.started,
             backend=daemon.backend.name,
-            data_plane=dict(daemon.backend.describe()),
+            data_plane={**daemon.backend.describe(), **daemon.steered.describe()},
             connections=view.connections(),
             ike_sas=view.ike_sas(),
             counters=dict(daemon.endpoint.counters),

@@ -30,6 +30,7 @@ from ikeclone.net import Net, local_addresses
 from ikeclone.options import DaemonOptions
 from ikeclone.reports import describe
 from ikeclone.selectors import IPAddress
+from ikeclone.steered import Steered
 
 log = logging.getLogger("ikeclone")
 
@@ -52,6 +53,7 @@ class Daemon:
         self, options: DaemonOptions, configuration: config.Config, credentials: Credentials, backend: Backend
     ) -> None:
         self._config, self.backend = configuration, backend
+        self.steered = Steered(configuration.setup.steering, backend)
         self._keylog = KeyLog(options.keylog) if options.keylog else None
         self.now, self.wall = time.monotonic, time.time
         self.started = self.now()
@@ -80,6 +82,7 @@ class Daemon:
             await asyncio.gather(*tasks, return_exceptions=True)
             await self._control.close()
             await self._net.close()
+            await self.steered.stop()
 
     def stop(self) -> None:
         """End `run`."""
@@ -91,6 +94,7 @@ class Daemon:
 
     async def _start(self) -> None:
         await self._control.start()
+        await self.steered.start()
         connections = self._connections(await local_addresses())
         listen = self._config.setup.listen
         for address in {c.local.address for c in connections if c.local.address}:
@@ -159,6 +163,7 @@ class Daemon:
                     self._keylog.child(action.sa)
                 try:
                     await apply(self.backend, action)
+                    await self.steered.told(action)
                 except BackendError as error:
                     log.warning("%s: %s", type(action).__name__, error)
                     if isinstance(action, InstallChild):

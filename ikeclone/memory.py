@@ -26,6 +26,7 @@ class MemoryBackend:
 
     name = "memory"
     wants_encapsulation = False
+    steers_itself = True
 
     def __init__(
         self,

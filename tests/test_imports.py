@@ -16,6 +16,8 @@ ALLOWED: dict[str, set[str]] = {
     "ikeclone.errors": {"ikeclone.numbers"},
     "ikeclone.handling": set(),
     "ikeclone.backend": {"ikeclone.numbers", "ikeclone.errors", "ikeclone.selectors", "ikeclone.handling"},
+    "ikeclone.bpf": set(),
+    "ikeclone.steering": {"ikeclone.backend", "ikeclone.errors"},
     "ikeclone.wire": {"ikeclone.numbers", "ikeclone.errors", "ikeclone.selectors"},
     "ikeclone.crypto": {"ikeclone.numbers", "ikeclone.errors", "ikeclone.wire", "ikeclone.backend"},
     "ikeclone.connection": {
@@ -45,6 +47,7 @@ ALLOWED: dict[str, set[str]] = {
         "ikeclone.errors",
         "ikeclone.selectors",
         "ikeclone.backend",
+        "ikeclone.steering",
         "ikeclone.wire.payloads",
         "ikeclone.crypto.registry",
         "ikeclone.crypto.schemes",
@@ -55,7 +58,8 @@ ALLOWED: dict[str, set[str]] = {
     },
     "ikeclone.control": {"ikeclone.errors"},
     "ikeclone.memory": {"ikeclone.backend"},
-    "ikeclone_esp": {"ikeclone.backend"},
+    "ikeclone_esp": {"ikeclone.backend", "ikeclone.bpf"},
+    "ikeclone_steering": {"ikeclone.steering", "ikeclone.bpf"},
     "ikeclone_xfrm": {"ikeclone.backend"},
 }
 SANS_IO = ("ikeclone.wire", "ikeclone.crypto", "ikeclone.pki", "ikeclone.ike", "ikeclone.config")

@@ -22,6 +22,7 @@ from ikeclone.crypto import registry
 from ikeclone.crypto.signature import PublicKey
 from ikeclone.numbers import Esn, TransformType
 from ikeclone.selectors import IPAddress, TrafficSelector
+from ikeclone.steering import Choice as Steering
 from ikeclone.wire.payloads import Proposal, Transform
 
 _DAY = 86400.0
@@ -60,7 +61,7 @@ class Setup(Keyworded):
     """`config setup`. Empty `listen` is all addresses; with `uniqueids` a peer's new IKE SA ends its old.
 
     `cacerts` and `crls` are directories of trusted authorities and of revocation lists; with `crl_strict` one of these
-    must speak of a peer's certificate.
+    must speak of a peer's certificate. `steering` is how received packets find the CPU of their SA.
     """
 
     listen: Annotated[tuple[IPAddress, ...], PlainValidator(values.addresses)] = ()
@@ -68,6 +69,7 @@ class Setup(Keyworded):
     cacerts: str | None = None
     crls: str | None = None
     crl_strict: YesNo = False
+    steering: Annotated[Steering, PlainValidator(values.one_of({way.value: way for way in Steering}))] = Steering.AUTO
 
 
 class EndKeywords(Keyworded):

@@ -37,6 +37,7 @@ class EspBackend:
 
     name = "esp"
     wants_encapsulation = True
+    steers_itself = True
 
     def __init__(self) -> None:
         self._cpus = online_cpus()

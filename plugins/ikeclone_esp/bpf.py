@@ -7,23 +7,19 @@ programs look at the SPI: `SPI mod workers` is the worker that allocated it.
 from __future__ import annotations
 
 import ctypes
-import os
-import platform
 import struct
 from collections.abc import Mapping, Sequence
 from socket import SOL_SOCKET, AddressFamily, socket
 from typing import Final
 
-_BPF_PROG_LOAD: Final = 5
-_PROG_TYPE_SOCKET_FILTER: Final = 1
-_SYSCALL_BPF: Final = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "ppc64le": 361, "s390x": 351}
+from ikeclone.bpf import Code, Jump, Program, ProgramType, Reg
+
 _SO_ATTACH_FILTER: Final = 26
 _SO_ATTACH_REUSEPORT_CBPF: Final = 51
 
 # opcodes: class | size or operation | mode or source
 _LD_WORD, _LD_WORD_AT_X, _LDX_IP_HEADER = 0x20, 0x40, 0xB1
 _ADD, _MOD, _RETURN, _RETURN_A, _JUMP_IF = 0x04, 0x94, 0x06, 0x16, 0x15
-_E_CALL, _E_EXIT, _E_MOVE, _E_JUMP_UNLESS = 0x85, 0x95, 0xB7, 0x55
 _GET_SMP_PROCESSOR_ID: Final = 8
 
 Instruction = tuple[int, int, int, int]  # classic: opcode, jump if true, jump if false, constant
@@ -34,35 +30,21 @@ def queue_of_cpu(queues: Mapping[int, int]) -> bytes:
 
     A CPU that has come online since gets some queue: the TUN takes the returned number modulo its queues.
     """
-    code = [_extended(_E_CALL, 0, 0, _GET_SMP_PROCESSOR_ID)]
+    code = Code()
+    code.call(_GET_SMP_PROCESSOR_ID)
     for cpu, queue in queues.items():
         if cpu != queue:
-            code += [_extended(_E_JUMP_UNLESS, 0, 2, cpu), _extended(_E_MOVE, 0, 0, queue), _extended(_E_EXIT)]
-    return b"".join([*code, _extended(_E_EXIT)])
-
-
-def _extended(opcode: int, register: int = 0, offset: int = 0, constant: int = 0) -> bytes:
-    return struct.pack("<BBhi", opcode, register, offset, constant)
+            code.jump(Jump.NE, Reg.R0, cpu, f"not {cpu}")
+            code.move(Reg.R0, queue)
+            code.exit()
+            code.label(f"not {cpu}")
+    code.exit()
+    return code.octets()
 
 
 def load(code: bytes) -> int:
-    """Load an eBPF program into the kernel; returns its descriptor. Raises OSError where that is refused."""
-    number = _SYSCALL_BPF.get(platform.machine())
-    if number is None:
-        raise OSError(0, f"the number of bpf(2) on {platform.machine()} is not known")
-    instructions, licence = ctypes.create_string_buffer(code, len(code)), ctypes.create_string_buffer(b"Apache-2.0")
-    attributes = struct.pack(
-        "=IIQQ104x",
-        _PROG_TYPE_SOCKET_FILTER,
-        len(code) // 8,
-        ctypes.addressof(instructions),
-        ctypes.addressof(licence),
-    )
-    libc = ctypes.CDLL(None, use_errno=True)
-    fd: int = libc.syscall(number, _BPF_PROG_LOAD, ctypes.create_string_buffer(attributes, 128), 128)
-    if fd < 0:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-    return fd
+    """Load an eBPF program that chooses a queue; returns its descriptor. Raises OSError where that is refused."""
+    return Program(ProgramType.SOCKET_FILTER, code).fd
 
 
 def member_of_spi(workers: int) -> tuple[Instruction, ...]:

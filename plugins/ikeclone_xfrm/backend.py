@@ -52,6 +52,7 @@ class XfrmBackend:
 
     name = "xfrm"
     wants_encapsulation = False
+    steers_itself = False
 
     def __init__(self) -> None:
         self._events: asyncio.Queue[Event] = asyncio.Queue()
@@ -181,7 +182,7 @@ class XfrmBackend:
         unbound = "unbound: this kernel has no states for single CPUs (Linux 6.13 has)"
         return {
             "clones": bound if self._kernel.per_cpu else unbound,
-            "steering": "by CPU that sends; the network card chooses the one that receives",
+            "steering": "by CPU that sends",
             "offload": ", ".join(sorted(self._offloaded())) or "none",
         }
 

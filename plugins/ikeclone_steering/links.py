@@ -1,0 +1,126 @@
+"""Network devices and their XDP programs, over netlink."""
+
+from __future__ import annotations
+
+import errno
+import os
+import platform
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pyroute2 import AsyncIPRoute
+from pyroute2.netlink.exceptions import NetlinkError
+from pyroute2.netlink.rtnl.ifinfmsg import XDP_FLAGS_DRV_MODE, XDP_FLAGS_SKB_MODE, XDP_FLAGS_UPDATE_IF_NOEXIST
+
+from ikeclone.bpf import Program, name_of
+from ikeclone.steering import Path, SteeringError
+from ikeclone_steering.xdp import NAME
+
+# Linux 5.15 is the first that goes on with the packets that a generic program sends to a cpumap; others drop them.
+_GENERIC_SINCE: Final = (5, 15)
+_MODES: Final = {"native": XDP_FLAGS_DRV_MODE, "generic": XDP_FLAGS_SKB_MODE}
+_LOOPBACK: Final = 0x8  # IFF_LOOPBACK
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A network device, and the number of the XDP program that it has, or None."""
+
+    index: int
+    name: str
+    loopback: bool
+    program: int | None
+
+    @property
+    def foreign(self) -> str | None:
+        """The name of its program, if that is not ours."""
+        if self.program is None:
+            return None
+        try:
+            name = name_of(self.program)
+        except OSError as error:
+            return f"one that cannot be looked at ({error.strerror})"
+        return None if name == NAME else name or "one without a name"
+
+
+class Links:
+    """The devices of this network namespace. Methods raise SteeringError when the system refuses."""
+
+    def __init__(self) -> None:
+        self._netlink: Any = AsyncIPRoute()
+
+    async def all(self) -> list[Link]:
+        return [_link(message) async for message in await self._netlink.get_links()]
+
+    async def get(self, index: int) -> Link:
+        """Raises SteeringError when the device has gone."""
+        try:
+            (link,) = [_link(message) async for message in await self._netlink.get_links(index)]
+        except NetlinkError as error:
+            raise SteeringError("the device is gone") from error
+        return link
+
+    async def towards(self, path: Path) -> Link:
+        """The device by which the peer is reached."""
+        try:
+            for route in await self._netlink.route("get", dst=str(path.remote)):
+                return await self.get(route.get("oif"))
+        except NetlinkError as error:
+            raise SteeringError(f"no route to {path.remote}: {error.args[-1]}") from error
+        raise SteeringError(f"no route to {path.remote}")
+
+    async def attach(self, link: Link, program: Program) -> str:
+        """Give a device the program, in the driver or else before the protocols; returns "native" or "generic".
+
+        Nobody's program is replaced.
+        """
+        if link.loopback:
+            raise SteeringError("packets of the loopback device stay on their CPU")
+        if (foreign := (await self.get(link.index)).foreign) is not None:
+            raise SteeringError(f"it has another XDP program: {foreign}")
+        refusals = []
+        for mode in _modes():
+            try:
+                await self._set(link, program.fd, _MODES[mode] | XDP_FLAGS_UPDATE_IF_NOEXIST)
+            except NetlinkError as error:
+                refusals.append(f"{mode}: {error.args[-1] or os.strerror(error.code)}")
+            else:
+                return mode
+        raise SteeringError(f"no XDP here ({'; '.join(refusals)})")
+
+    async def detach(self, index: int) -> bool:
+        """Take our program off a device; whether it had it. One that has gone needs nothing."""
+        try:
+            link = await self.get(index)
+        except SteeringError:
+            return False
+        if link.program is None or link.foreign is not None:
+            return False
+        try:
+            await self._set(link, -1, 0)
+        except NetlinkError as error:
+            if error.code != errno.ENODEV:
+                raise SteeringError(f"the XDP program stays on {link.name}: {error.args[-1]}") from error
+        return True
+
+    async def _set(self, link: Link, fd: int, flags: int) -> None:
+        attributes = [("IFLA_XDP_FD", fd), ("IFLA_XDP_FLAGS", flags)]
+        await self._netlink.link("set", index=link.index, xdp={"attrs": attributes})
+
+    def close(self) -> None:
+        self._netlink.close()
+
+
+def _link(message: Any) -> Link:
+    xdp = message.get_attr("IFLA_XDP")
+    numbers: Iterable[str] = ("IFLA_XDP_PROG_ID", "IFLA_XDP_DRV_PROG_ID", "IFLA_XDP_SKB_PROG_ID")
+    programs = [xdp.get_attr(name) for name in numbers] if xdp else []
+    program = next((number for number in programs if number), None)
+    return Link(message["index"], message.get_attr("IFLA_IFNAME"), bool(message["flags"] & _LOOPBACK), program)
+
+
+def _modes() -> list[str]:
+    version = tuple(map(int, re.findall(r"\d+", platform.release())[:2]))
+    return ["native", "generic"] if version >= _GENERIC_SINCE else ["native"]

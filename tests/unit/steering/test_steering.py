@@ -1,0 +1,130 @@
+"""The steering on devices of a network namespace."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from ipaddress import ip_address
+from typing import Any
+
+import pytest
+
+from ikeclone.bpf import Program, ProgramType
+from ikeclone.steering import Arrival, Path, SteeringError
+from ikeclone_steering import XdpSteering
+from ikeclone_steering.links import Links
+from ikeclone_steering.xdp import Table
+from tests.dataplane.netns import Namespace, connect
+
+pytestmark = pytest.mark.root
+
+PATH = Path(ip_address("198.51.100.1"), ip_address("198.51.100.2"))
+ARRIVAL = Arrival(0x1000, 0, PATH)
+PASSING = bytes.fromhex("b700000002000000 9500000000000000")
+
+
+@pytest.fixture
+def here() -> Iterator[Namespace]:
+    left, right = Namespace(), Namespace()
+    try:
+        connect(left, right, [("198.51.100.1/24", "198.51.100.2/24")])
+        yield left
+    finally:
+        left.close()
+        right.close()
+
+
+@pytest.fixture
+def steering(here: Namespace) -> Iterator[XdpSteering]:
+    steering = XdpSteering()
+    here.call(steering.start())
+    yield steering
+    here.call(steering.stop())
+
+
+def xdp(namespace: Namespace, device: str = "eth0") -> Any:
+    """What `ip link` says of a device's XDP program."""
+    return json.loads(namespace.run("ip", "-j", "-d", "link", "show", device))[0].get("xdp")
+
+
+def test_the_program_is_on_the_way_to_the_peer_from_the_first_clone_until_the_end(here: Namespace) -> None:
+    steering = XdpSteering()
+    here.call(steering.start())
+    assert xdp(here) is None
+    here.call(steering.steer(ARRIVAL))
+    here.call(steering.steer(replace(ARRIVAL, spi=0x2000)))
+    assert xdp(here)["mode"] == 1  # in the driver
+    assert xdp(here)["prog"]["name"] == "ikeclone_steer"
+    assert steering.describe() == {
+        "receive steering": "XDP (native) on eth0, by SPI to the CPU of its clone: 2 SPIs",
+    }
+    here.call(steering.release(0x1000))
+    here.call(steering.release(0x1000))
+    assert "1 SPIs" in steering.describe()["receive steering"]
+    here.call(steering.stop())
+    assert xdp(here) is None
+
+
+def test_a_device_whose_driver_has_no_xdp_gets_the_program_before_the_protocols(here: Namespace) -> None:
+    here.run("ip", "link", "add", "br0", "type", "bridge")
+    here.run("ip", "link", "set", "br0", "up")
+    here.run("ip", "route", "add", "203.0.113.0/24", "dev", "br0")
+    steering = XdpSteering()
+    here.call(steering.start())
+    here.call(steering.steer(replace(ARRIVAL, path=replace(PATH, remote=ip_address("203.0.113.1")))))
+    assert "XDP (generic) on br0" in steering.describe()["receive steering"]
+    assert xdp(here, "br0")["mode"] == 2
+    here.call(steering.stop())
+    assert xdp(here, "br0") is None
+
+
+def test_what_a_daemon_that_crashed_has_left_is_taken_away(here: Namespace) -> None:
+    async def crash() -> None:
+        links, table = Links(), Table()
+        await links.attach(await links.towards(PATH), table.program)
+        links.close()
+        table.close()
+
+    here.call(crash())
+    assert xdp(here)["prog"]["name"] == "ikeclone_steer"
+    steering = XdpSteering()
+    here.call(steering.start())
+    assert xdp(here) is None
+    here.call(steering.stop())
+
+
+def test_the_program_of_somebody_else_stays(here: Namespace, steering: XdpSteering) -> None:
+    async def attach() -> int:
+        links, program = Links(), Program(ProgramType.XDP, PASSING, "somebody")
+        link = await links.towards(PATH)
+        await links.attach(link, program)
+        program.close()
+        attached = await links.get(link.index)
+        links.close()
+        assert attached.program is not None
+        return attached.program
+
+    theirs = here.call(attach())
+    here.call(steering.steer(ARRIVAL))
+    reason = "none on eth0: it has another XDP program: somebody"
+    assert steering.describe() == {"receive steering": reason}
+    here.call(steering.stop())
+    assert xdp(here)["prog"]["id"] == theirs
+
+
+def test_a_peer_without_a_route_is_an_error_that_says_so(here: Namespace, steering: XdpSteering) -> None:
+    with pytest.raises(SteeringError, match=r"no route to 203\.0\.113\.1"):
+        here.call(steering.steer(replace(ARRIVAL, path=replace(PATH, remote=ip_address("203.0.113.1")))))
+
+
+def test_the_loopback_device_is_left_alone(here: Namespace, steering: XdpSteering) -> None:
+    here.call(steering.steer(replace(ARRIVAL, path=replace(PATH, remote=PATH.local))))
+    assert "none on lo" in steering.describe()["receive steering"]
+
+
+def test_a_survey_tries_every_device_and_leaves_nothing(here: Namespace) -> None:
+    here.run("ip", "link", "add", "br0", "type", "bridge")
+    found = here.call(XdpSteering().survey())
+    assert found == {"eth0": "XDP (native)", "br0": "XDP (generic)"}
+    assert xdp(here) is None
