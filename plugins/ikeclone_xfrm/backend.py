@@ -60,6 +60,7 @@ class XfrmBackend:
         self._pairs = Pairs()
         self._reqids: dict[str, int] = {}
         self._traps: dict[str, Trap] = {}
+        self._refused: dict[str, str] = {}  # why a connection's policy is not in force
         self._expired: set[tuple[int, bool]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._kernel = Kernel(directions=False, per_cpu=False)
@@ -93,7 +94,7 @@ class XfrmBackend:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for trap in self._traps.values():
             trap.rest()
-        for known in (self._reserved, self._reqids, self._traps, self._expired):
+        for known in (self._reserved, self._reqids, self._traps, self._refused, self._expired):
             known.clear()
         self._pairs = Pairs()
         session, self._session = self._session, None
@@ -111,8 +112,13 @@ class XfrmBackend:
         trap = self._traps.get(name)
         if trap is None:
             trap = self._traps[name] = Trap(session.xfrm, policy, self._reqid(name), self._rearm)
-        await self._place(trap, policy)
-        await session.routes.add(policy)
+        self._refused.pop(name, None)
+        try:
+            await self._place(trap, policy)
+            await session.routes.add(policy)
+        except BackendError as error:
+            self._refused[name] = str(error)
+            raise
 
     async def unroute(self, connection: str) -> None:
         trap = self._traps.pop(connection, None)
@@ -122,6 +128,8 @@ class XfrmBackend:
 
     async def install(self, sa: ChildSa) -> None:
         _check(sa.handling)
+        if sa.connection in self._refused:
+            raise BackendError(self._refused[sa.connection])
         pair = Pair(sa, self._reqid(sa.connection), self._kernel, await self._card(sa))
         self._reserved.discard(sa.inbound_spi)
         await pair.inbound.put(self._xfrm)
@@ -317,5 +325,5 @@ def _words(pair: Pair) -> str:
 
 def _check(handling: Handling) -> None:
     """Raise BackendError for what this data plane does not have."""
-    if demands := replace(handling, offload=Offload.NO, mark_in=None, mark_out=None, priority=None).demands():
-        raise BackendError(f"the xfrm backend has no {', '.join(demands)}: leave it out")
+    if handling.parallel is not None:
+        raise BackendError("the xfrm backend has no parallel-crypto=: leave it out")

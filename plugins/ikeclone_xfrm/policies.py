@@ -8,7 +8,7 @@ from ikeclone.backend import IPAddress, Mode, Policy
 from ikeclone_xfrm.numbers import ANY_ALGORITHM, INFINITE, IPPROTO_ESP, PolicyDirection, PolicyFlag
 from ikeclone_xfrm.offload import Card
 from ikeclone_xfrm.selectors import mirrored, selectors
-from ikeclone_xfrm.states import MODES, Attributes, Fields, marking
+from ikeclone_xfrm.states import MODES, Attributes, Fields, belonging, marking
 from ikeclone_xfrm.structs import family, packed
 
 # States and policies whose reqid begins with RFC 9611's number are ours, also those of a daemon that has crashed.
@@ -17,7 +17,7 @@ REQID_MASK: Final = 0xFFFF0000
 _LOWEST_PRIORITY: Final = 0x40000  # the kernel prefers small numbers
 _LOWEST_ON_CARD: Final = 0x20000
 
-NAMING: Final = ("MARK",)  # attributes without which the kernel does not find a state or policy that has them
+NAMING: Final = ("MARK", "IF_ID")  # attributes without which the kernel does not find a state or policy that has them
 
 Message = tuple[Fields, Attributes]
 
@@ -37,7 +37,8 @@ def messages(policy: Policy, reqid: int, *, acquire_per_cpu: bool = False, card:
     """
     flags = PolicyFlag.CPU_ACQUIRE if acquire_per_cpu else 0
     path, handling, found = policy.path, policy.handling, []
-    marks = marking(handling.mark_in), marking(handling.mark_out)
+    device = belonging(handling)
+    marks = marking(handling.mark_in) + device, marking(handling.mark_out) + device
     place = card.policy() if card is not None else []
     for selector in selectors(policy.local, policy.remote):
         rank = priority(selector, on_card=card is not None) if handling.priority is None else handling.priority
@@ -57,7 +58,7 @@ def outgoing(message: Message) -> bool:
 
 
 def identity(message: Message) -> Message:
-    """What names a policy in DELPOLICY: two may differ in their marks alone."""
+    """What names a policy in DELPOLICY: two may differ in their marks or interfaces alone."""
     fields, attributes = message
     return {"sel": fields["sel"], "dir": fields["dir"]}, [each for each in attributes if each[0] in NAMING]
 

@@ -12,6 +12,7 @@ from pyroute2 import AsyncIPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from ikeclone.backend import BackendError, IPAddress, IPNetwork, Mode, Policy
+from ikeclone_xfrm.interfaces import Interfaces
 from ikeclone_xfrm.structs import family
 
 TABLE: Final = 9611  # our routes' own table, so that they hide nothing and nobody's flushing takes them
@@ -33,11 +34,13 @@ class Routes:
 
     def __init__(self) -> None:
         self._netlink: Any = AsyncIPRoute()
+        self._interfaces = Interfaces(self._netlink)
         self._routes: dict[str, list[_Route]] = {}
         self._families: set[int] = set()
 
     async def start(self) -> None:
         """Remove what a daemon that crashed has left."""
+        await self._interfaces.sweep()
         for number in (AF_INET, AF_INET6):
             with suppress(NetlinkError):
                 await self._netlink.flush_routes(table=TABLE, family=number)
@@ -48,6 +51,7 @@ class Routes:
         """Take everything back."""
         for connection in list(self._routes):
             await self.remove(connection)
+        await self._interfaces.sweep()
         for number in self._families:
             with suppress(NetlinkError):
                 await self._netlink.rule("del", family=number, table=TABLE, priority=PRIORITY)
@@ -57,11 +61,13 @@ class Routes:
         self._netlink.close()
 
     async def add(self, policy: Policy) -> None:
-        """Route a policy's remote networks the way to the peer, in place of the connection's former ones."""
-        await self.remove(policy.connection)
+        """Route a policy's remote networks the way to the peer, or to the device of its own, in place of the
+        connection's former ones.
+        """
+        device, gateway = await self._way(policy)
+        await self._forget(policy.connection)
         if policy.mode is not Mode.TUNNEL:
             return
-        device, gateway = await self.way_to(policy.path.remote)
         if device is None:
             return
         routes = self._routes[policy.connection] = []
@@ -77,10 +83,19 @@ class Routes:
 
     async def remove(self, connection: str) -> None:
         """Undo `add`, except for what other connections need as well."""
+        await self._forget(connection)
+        await self._interfaces.close(connection)
+
+    async def _forget(self, connection: str) -> None:
         for route in self._routes.pop(connection, ()):
             if not any(route.network == other.network for others in self._routes.values() for other in others):
                 with suppress(BackendError):
                     await self._change("del", route)
+
+    async def _way(self, policy: Policy) -> tuple[int | None, str | None]:
+        if policy.handling.interface is None:
+            return await self.way_to(policy.path.remote)
+        return await self._interfaces.open(policy), None
 
     async def way_to(self, remote: IPAddress) -> tuple[int | None, str | None]:
         """The device and the gateway by which packets for an address leave now."""

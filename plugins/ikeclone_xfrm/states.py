@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from ikeclone.backend import BackendError, ChildSa, IPAddress, Mark, Mode, TrafficSelector
+from ikeclone.backend import BackendError, ChildSa, Handling, IPAddress, Mark, Mode, TrafficSelector
 from ikeclone_xfrm import algorithms
 from ikeclone_xfrm.numbers import INFINITE, IPPROTO_ESP, UDP_ENCAP_ESPINUDP, Direction, StateFlag
 from ikeclone_xfrm.selectors import selectors
@@ -59,7 +59,7 @@ def inbound(sa: ChildSa, reqid: int, kernel: Kernel) -> State:
         if kernel.directions:
             attributes.append(("MTIMER_THRESH", _MAPPING_PAUSE))
     name = marking(sa.handling.mark_in)
-    return State(fields, attributes + _place(sa.cpu, Direction.IN, kernel) + name, name)
+    return State(fields, attributes + _place(sa.cpu, Direction.IN, kernel) + name + belonging(sa.handling), name)
 
 
 def outbound(sa: ChildSa, reqid: int, kernel: Kernel) -> State:
@@ -74,12 +74,17 @@ def outbound(sa: ChildSa, reqid: int, kernel: Kernel) -> State:
     if sa.udp_encapsulation:
         attributes.append(_encapsulation(path.local_port, path.remote_port))
     name = marking(sa.handling.mark_out)
-    return State(fields, attributes + _place(sa.cpu, Direction.OUT, kernel) + name, name)
+    return State(fields, attributes + _place(sa.cpu, Direction.OUT, kernel) + name + belonging(sa.handling), name)
 
 
 def marking(mark: Mark | None) -> Attributes:
     """The attribute of states and policies that are for packets with a mark."""
     return [] if mark is None else [("MARK", {"v": mark.value, "m": mark.mask})]
+
+
+def belonging(handling: Handling) -> Attributes:
+    """The attribute of states and policies that are an XFRM interface's."""
+    return [] if handling.interface is None else [("IF_ID", handling.interface.number)]
 
 
 def identity(daddr: IPAddress, spi: int) -> Fields:

@@ -8,7 +8,7 @@ from itertools import count
 
 import pytest
 
-from ikeclone.backend import EspKeys, Handling, Mark, Offload, Path, Policy, TrafficSelector
+from ikeclone.backend import EspKeys, Handling, Interface, Mark, Offload, Path, Policy, TrafficSelector
 from ikeclone_xfrm.messages import AcquireMessage, XfrmMarshal
 from ikeclone_xfrm.numbers import Direction, Msg
 from ikeclone_xfrm.offload import Card
@@ -87,6 +87,15 @@ def test_policies_on_a_card_come_before_all_others(encode: Encode) -> None:
     assert priority({**out[0]["sel"], "prefixlen_s": 0, "prefixlen_d": 0}, on_card=True) < priority(
         {**out[0]["sel"], "prefixlen_s": 128, "prefixlen_d": 128, "proto": 6, "sport_mask": 1, "dport_mask": 1}
     )
+
+
+def test_policies_of_an_interface(encode: Encode) -> None:
+    out, *_ = messages(replace(POLICY, handling=Handling(interface=Interface(7))), REQID)
+    # ip xfrm policy add … if_id 7 …
+    assert encode(Msg.NEWPOLICY, *out) == NEWPOLICY + bytes.fromhex("08001f0007000000")
+    assert encode(Msg.DELPOLICY, *policy_identity(out)) == DELPOLICY + bytes.fromhex("08001f0007000000")
+    state = inbound(child(handling=Handling(interface=Interface(7))), REQID, PLAIN)
+    assert state.attributes[-1] == ("IF_ID", 7)
 
 
 def test_a_policy_that_raises_acquires_for_each_cpu_differs_in_its_flags_alone(encode: Encode) -> None:
