@@ -6,7 +6,7 @@ READY := .venv/ready
 DEMO := ip:iproute2 ping:iputils-ping
 TEST := $(DEMO) tshark:tshark tcpdump:tcpdump iperf3:iperf3
 INTEROP := $(TEST) mmdebstrap:mmdebstrap mount:mount
-KERNEL := $(INTEROP) gcc:gcc flex:flex bison:bison bc:bc xz:xz-utils
+KERNEL := $(INTEROP) nft:nftables gcc:gcc flex:flex bison:bison bc:bc xz:xz-utils
 
 .PHONY: help demo test lint interop interop-kernel bench soak venv clean
 
@@ -14,8 +14,8 @@ help:
 	@echo "make demo      two daemons, a Child SA per CPU between them, in namespaces of their own"
 	@echo "make test      every test that can run here"
 	@echo "make lint      ruff and mypy"
-	@echo "make interop   the scenarios with strongSwan (as root)"
-	@echo "make interop-kernel   the kernel's XFRM, in a guest whose kernel is built first (as root)"
+	@echo "make interop   the scenarios with strongSwan and Libreswan (as root; the first time builds a kernel, 7 minutes)"
+	@echo "make interop-kernel   those of them with the kernel's XFRM alone, in a guest with that kernel"
 	@echo "make bench     throughput beside strongSwan's ESP in user space (as root)"
 	@echo "make soak      a year of rekeys of 20 tunnels, in minutes"
 	@echo "make venv      only set up the virtual environment"
@@ -35,7 +35,7 @@ lint: $(READY)
 	@$(BIN)/mypy
 
 interop: $(READY)
-	@$(call install,$(INTEROP))
+	@$(call install,$(KERNEL))
 	@mkdir -p build
 	@flock build/interop.lock $(BIN)/python -m interop
 

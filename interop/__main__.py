@@ -1,82 +1,75 @@
-"""Run scenarios: `python -m interop [--out DIR] [NAME …]`. Exit code 1: one failed, 2: none can run."""
+"""Run scenarios: `python -m interop [--out DIR] [NAME …]`. Exit code 1: one failed, 2: none can run.
+
+Those in network namespaces run on this machine's kernel, those named kernel/… in a guest with kernel IPsec.
+"""
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
-import pkgutil
-import shutil
+import subprocess
 import sys
-import time
-import traceback
-from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from ikeclone.demo.daemons import failure
-from interop import scenarios
-from interop.lab import Lab, debian_root, private_mounts
+from interop.kernel import guest
+from interop.lab import BUILD, Lab, debian_root, private_mounts
+from interop.runner import Outcome, Runner, scenarios, table
 
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of a scenario; `reason` is empty when it passed."""
-
-    name: str
-    reason: str
-    seconds: float
+PACKAGE = "interop.scenarios"
 
 
 def main() -> int:
-    known = sorted(module.name for module in pkgutil.iter_modules(scenarios.__path__))
-    parser = argparse.ArgumentParser(prog="python -m interop", description="Scenarios with strongSwan.")
+    known = scenarios(PACKAGE) + [f"kernel/{name}" for name in scenarios(guest.PACKAGE)]
+    parser = argparse.ArgumentParser(prog="python -m interop", description="Scenarios with strongSwan and Libreswan.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of: {', '.join(known)}; all by default")
     parser.add_argument("--out", type=Path, default=Path("build/interop"), help="for logs and captures")
     arguments = parser.parse_args()
     if unknown := set(arguments.names) - set(known):
         parser.error(f"no such scenario: {', '.join(sorted(unknown))}")
-    console = Console(width=None if sys.stdout.isatty() else 140)
-    if os.geteuid() != 0:
-        console.print("skipped: the scenarios need root, for a Debian root with strongSwan and its mounts")
+    names = arguments.names or known
+    inside = [name.removeprefix("kernel/") for name in names if name.startswith("kernel/")]
+    outside = [name for name in names if not name.startswith("kernel/")]
+    if unable(BUILD, *([guest.BUILD] if inside else [])):
         return 2
     root = debian_root()
+    outcomes = guest.run(root, guest.OUT, inside) if inside else []
     private_mounts(root)
-    outcomes = [run(name, root, arguments.out / name, console) for name in arguments.names or known]
+    outcomes = Runner(PACKAGE, arguments.out, lambda logs: Lab(root, logs), Lab.judge).run(outside) + outcomes
+    return report(outcomes, guest.OUT / "loss" / "loss.json" if "loss" in inside else None)
+
+
+def unable(*builders: Path) -> bool:
+    """Say what this machine lacks to run scenarios, and make what can be made; whether it lacks anything."""
+    if os.geteuid() != 0:
+        print(
+            "skipped: the scenarios need root, for a Debian root with the peers, a kernel, and mounts", file=sys.stderr
+        )
+        return True
+    for builder in builders:
+        if subprocess.run([builder], stdout=subprocess.DEVNULL, check=False).returncode:
+            sys.stderr.write(f"skipped: no scenario can run, {builder} says above what is missing\n")
+            return True
+    return False
+
+
+def report(outcomes: list[Outcome], losses: Path | None) -> int:
+    """Show the outcomes, and the losses if they were measured; the exit code."""
+    console = Console(width=None if sys.stdout.isatty() else 140)
     console.print(table(outcomes))
-    failed = sum(bool(outcome.reason) for outcome in outcomes)
-    console.print(f"{len(outcomes) - failed} passed, {failed} failed; logs and captures in {arguments.out}")
-    return 1 if failed else 0
+    if losses and losses.exists():
+        console.print(loss_table(json.loads(losses.read_text())))
+    return 1 if any(outcome.reason for outcome in outcomes) else 0
 
 
-def run(name: str, root: Path, logs: Path, console: Console) -> Outcome:
-    """Run one scenario in a lab of its own, and let tshark judge what went over the cable."""
-    shutil.rmtree(logs, ignore_errors=True)
-    logs.mkdir(parents=True)
-    module = import_module(f"interop.scenarios.{name}")
-    begin = time.monotonic()
-    try:
-        with Lab(root, logs.resolve()) as lab:
-            module.run(lab)
-            lab.judge()
-        reason = ""
-    except Exception as error:  # whatever it is, the next scenario runs
-        reason = failure(error)
-        (logs / "failure.txt").write_text(f"{reason}\n\n{traceback.format_exc()}")
-    outcome = Outcome(name, reason, time.monotonic() - begin)
-    console.print(f"{name}: {'failed: ' + reason if reason else 'passed'} ({outcome.seconds:.1f} s)", markup=False)
-    return outcome
-
-
-def table(outcomes: list[Outcome]) -> Table:
-    """A line for each scenario: its name, what it shows, the result, the time."""
-    view = Table("scenario", "shows", "result", "s")
-    for outcome in outcomes:
-        shows = (import_module(f"interop.scenarios.{outcome.name}").__doc__ or "").strip().splitlines()[0]
-        result = "[red]failed" if outcome.reason else "[green]passed"
-        view.add_row(outcome.name, shows, result, f"{outcome.seconds:.1f}")
+def loss_table(losses: dict[str, dict[str, int]]) -> Table:
+    """How many of 600 pings each daemon lost, by the delay of the cable in milliseconds."""
+    view = Table("pings lost of 600", *(f"{delay} ms each way" for delay in losses["ikeclone"]))
+    for daemon, lost in losses.items():
+        view.add_row(daemon, *map(str, lost.values()))
     return view
 
 
