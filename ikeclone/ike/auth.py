@@ -10,10 +10,11 @@ from ikeclone.crypto.keys import child_keys
 from ikeclone.errors import AuthenticationFailed, LocalError, PeerError
 from ikeclone.ike.actions import Kind, RemoveChild
 from ikeclone.ike.authentication import Covered
+from ikeclone.ike.contact import is_initial
 from ikeclone.ike.exchange import Exchange, Payloads, raise_refusal, refusal
 from ikeclone.ike.informational import DeleteIke
 from ikeclone.ike.init import InitRecord
-from ikeclone.ike.negotiation import Keyed, choose_proposal, make_answer, make_offer
+from ikeclone.ike.negotiation import Keyed, choose_proposal, has_traffic, make_answer, make_offer
 from ikeclone.ike.proofs import Proofs, accepts, allows
 from ikeclone.ike.sa import IkeSa, State
 from ikeclone.numbers import AuthMethod, ExchangeType, NotifyType
@@ -72,7 +73,7 @@ class Authenticate(Exchange):
     def _contact(self) -> Payloads:
         """That we have no other IKE SA, which only one with a name can say (RFC 7619)."""
         nameless = self._auth.method is AuthMethod.NULL
-        return () if nameless or self.sa.tunnel.ike is not None else (Notify(NotifyType.INITIAL_CONTACT),)
+        return () if nameless or not is_initial(self.sa, self._proofs) else (Notify(NotifyType.INITIAL_CONTACT),)
 
     def response(self, message: Message, now: float) -> None:
         if message.first(Auth) is None:
@@ -131,7 +132,7 @@ class AuthResponder:
         """The handler of the half-open IKE SA; raises AuthenticationFailed."""
         sa, identity, auth = self._sa, message.require(IdI), message.require(Auth)
         peer = Identity(identity.type, identity.data)
-        tunnel = self._find(peer, message.first(IdR), auth.method)
+        tunnel = self._find(peer, message, auth.method)
         proofs = tunnel.proofs(sa.path)
         checker = proofs.checker(auth.method, peer, message, sa.host.wall())
         checker.check(auth, _initiator(sa, self._record, identity))
@@ -150,13 +151,18 @@ class AuthResponder:
             raise AuthenticationFailed(str(error)) from error
         return (mine, *proofs.certificates(message.all(CertRequest)), auth)
 
-    def _find(self, peer: Identity, wanted: IdR | None, method: AuthMethod) -> Tunnel:
-        """The connection of both identities; of several, one that the peer authenticates for as it may."""
+    def _find(self, peer: Identity, message: Message, method: AuthMethod) -> Tunnel:
+        """The connection of both identities; of several, one that the peer authenticates for as it may.
+
+        Of these, one that has the traffic of the first Child SA.
+        """
+        wanted = message.first(IdR)
         us = None if wanted is None else Identity(wanted.type, wanted.data)
         fitting = [tunnel for tunnel in self._tunnels if self._fits(tunnel, peer, us)]
         if not fitting:
             raise AuthenticationFailed(f"no connection from {peer} to {us or 'us'}")
-        return next((t for t in fitting if allows(t.connection.remote.auth, method)), fitting[0])
+        allowed = [t for t in fitting if allows(t.connection.remote.auth, method)] or fitting
+        return next((t for t in allowed if has_traffic(t.connection, self._sa.path, message)), allowed[0])
 
     def _fits(self, tunnel: Tunnel, peer: Identity, us: Identity | None) -> bool:
         ours = us is None or matches(tunnel.proofs(self._sa.path).me, us)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ikeclone.backend import EspKeys, Mode
+from ikeclone.backend import EspKeys, Mode, Path
 from ikeclone.connection import Connection
 from ikeclone.crypto import kex
 from ikeclone.crypto.keys import child_keys
 from ikeclone.crypto.suite import esp_suite, ke_of
-from ikeclone.errors import InvalidKePayload, InvalidSyntax
+from ikeclone.errors import InvalidKePayload, InvalidSyntax, TsUnacceptable
 from ikeclone.ike.child import Agreement, Selectors
 from ikeclone.ike.exchange import Payloads
 from ikeclone.ike.narrowing import narrow, of_end, within
@@ -103,6 +103,17 @@ def make_answer(sa: IkeSa, message: Message, chosen: Proposal, cpu: int | None, 
     answered = Proposal(chosen.protocol, chosen.transforms, spi.to_bytes(4, "big"), chosen.number)
     notifies = _notifies(mode, resource if per_resource else None)
     return Answer(agreement, chosen, (Sa((answered,)), TsI(remote), TsR(local), *notifies))
+
+
+def has_traffic(connection: Connection, path: Path, message: Message) -> bool:
+    """Whether a request's selectors and the connection's have something in common."""
+    remote, local = message.first(TsI), message.first(TsR)
+    try:
+        narrow(remote.selectors if remote else (), of_end(connection.remote, path.remote))
+        narrow(local.selectors if local else (), of_end(connection.local, path.local))
+    except TsUnacceptable:
+        return False
+    return True
 
 
 @dataclass(frozen=True, slots=True)

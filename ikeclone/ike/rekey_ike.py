@@ -144,6 +144,7 @@ def _successor(
         abilities=sa.abilities,
         now=now,
     )
+    new.identities = sa.identities
     sa.tunnel.endpoint.register(new)
     sa.tunnel.settle(new, now)
     return new

@@ -9,6 +9,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from ikeclone.backend import Path
+from ikeclone.connection import Identity
 from ikeclone.crypto.cipher import IntegrityError
 from ikeclone.crypto.keys import IkeKeys
 from ikeclone.crypto.suite import IkeSuite
@@ -88,6 +89,8 @@ class IkeSa:
         self.suite, self.keys, self.path, self.abilities = suite, keys, path, abilities
         self.created = self.heard = now
         self.established = -1.0
+        # Ours and the peer's, once it has proved its own.
+        self.identities: tuple[Identity, Identity] | None = None
         self.init_path = path
         self.serial = host.serial()
         self.handlers: dict[ExchangeType, Handler] = {}

@@ -12,6 +12,7 @@ from ikeclone.ike.auth import Authenticate, AuthResponder
 from ikeclone.ike.child import ChildState
 from ikeclone.ike.children import Children
 from ikeclone.ike.clones import Clones
+from ikeclone.ike.contact import close_former
 from ikeclone.ike.established import settle
 from ikeclone.ike.informational import DeleteIke
 from ikeclone.ike.init import Initiation, InitRecord
@@ -182,38 +183,32 @@ class Tunnel:
     def established(self, sa: IkeSa, now: float, peer: Identity, *, initial_contact: bool) -> None:
         """The peer is authenticated. Of two IKE SAs with it, one goes."""
         former, self.ike, self.peer = self.ike, sa, peer
+        sa.identities = self.proofs(sa.path).me, peer
         self.wanted = self.wanted or sa.initiator
         self._attempts = 0
         self.host.timers.cancel(self, "revive")
         self.settle(sa, now)
         self.note(Kind.IKE_UP, f"#{sa.serial}: IKE SA established with {peer} at {sa.path.remote}, {sa.suite}")
+        if initial_contact:
+            close_former(sa, now)
         if former is not None and former.state is State.ESTABLISHED:
-            self._keep_one(former, sa, now, initial_contact)
+            self._keep_one(former, sa, now)
 
     def settle(self, sa: IkeSa, now: float) -> None:
         """Let an IKE SA answer all that an established one does, and start its timers."""
         sa.established = now
         settle(sa, now)
 
-    def _keep_one(self, former: IkeSa, new: IkeSa, now: float, initial_contact: bool) -> None:
+    def _keep_one(self, former: IkeSa, new: IkeSa, now: float) -> None:
         """An older IKE SA gives way; when both sides initiated at once, the one with the lower SPI does."""
         if former.established <= new.created:
             self.note(Kind.PROGRESS, f"#{former.serial}: replaced by #{new.serial}")
-            if initial_contact:
-                self._close_others(new, now)
-            else:
-                former.finish(DeleteIke(former, "replaced"), now)
+            former.finish(DeleteIke(former, "replaced"), now)
             return
         redundant = min(former, new, key=lambda sa: sa.spi_i)
         self.ike = new if redundant is former else former
         if redundant.initiator:
             self.host.timers.set(redundant, "redundant", now, lambda at: _finish(redundant, "redundant", at))
-
-    def _close_others(self, new: IkeSa, now: float) -> None:
-        """The peer has started anew: it has no other IKE SA, not even one that was about to be replaced."""
-        for sa in self._sas(State.ESTABLISHED, State.REKEYED, State.DELETING):
-            if sa is not new:
-                sa.close(now, "the peer has started anew")
 
     def superseded(self, old: IkeSa, new: IkeSa) -> None:
         """The IKE SA was rekeyed."""

@@ -161,7 +161,7 @@ def test_a_restarted_peer_replaces_its_old_sas() -> None:
     net.run(60)
     net.assert_consistent()
     assert len(list(net.east.endpoint.ike_sas())) == 1
-    assert any("replaced by" in report.text for report in net.east.reports)
+    assert any("the peer has started anew with" in report.text for report in net.east.reports)
 
 
 def test_responses_are_repeated_octet_for_octet() -> None:
