@@ -164,7 +164,9 @@ class Connection:
     """A connection. `clones` is for how many CPUs we open clones beside the fallback: 0 none, None for every CPU.
 
     A clone that is unused for `clones_idle` seconds is taken down, 0 leaves it; with `clones_encap` each sends ESP in
-    UDP from a port of its own. `ike` and `esp` are proposals in order of preference, without SPIs.
+    UDP from a port of its own. With `ppk` YES there must be a postquantum preshared key, with AUTO the first that fits
+    is used if the peer has it; `ppk_ids` are the names of those that it may be, all if empty. `ike` and `esp` are
+    proposals in order of preference, without SPIs.
     """
 
     name: str
@@ -182,6 +184,8 @@ class Connection:
     fragmentation: bool = True
     replay_window: int = 128
     pfs: bool = True
+    ppk: Choice = Choice.AUTO
+    ppk_ids: tuple[bytes, ...] = ()
     rekey: bool = True
     timing: Timing = field(default_factory=Timing)
     handling: Handling = field(default_factory=Handling)
@@ -192,6 +196,15 @@ class Secret:
     """A preshared key and the identities it is for; an empty tuple means any peer. Never printed."""
 
     identities: tuple[Identity, ...]
+    key: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Ppk:
+    """A postquantum preshared key (RFC 8784) and its name; each of `identities` must be ours or the peer's."""
+
+    identities: tuple[Identity, ...]
+    name: bytes
     key: bytes = field(repr=False)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from cryptography import x509
 
-from ikeclone.connection import Secret
+from ikeclone.connection import Ppk, Secret
 from ikeclone.crypto.signature import PrivateKey, PublicKey
 from ikeclone.pki.store import Store
 
@@ -23,6 +23,7 @@ class Credentials:
     store: Store = field(default_factory=Store)
     lists: tuple[x509.CertificateRevocationList, ...] = ()
     strict: bool = False
+    ppks: tuple[Ppk, ...] = ()
 
     def key_for(self, public: PublicKey) -> PrivateKey | None:
         """Our private key to a public one, None if we have none."""

@@ -102,17 +102,23 @@ class Lab:
         return self._daemon
 
     def start_ikeclone(
-        self, settings: Mapping[str, str] | None = None, secret: str = SECRET, papers: Papers | None = None
+        self,
+        settings: Mapping[str, str] | None = None,
+        secret: str = SECRET,
+        papers: Papers | None = None,
+        ppk: tuple[str, str] | None = None,
     ) -> None:
         """Start our daemon, anew if it runs, with the connection `gw` and more `settings` in ipsec.conf.
 
-        `papers` are there for leftcert=own.pem.
+        `papers` are there for leftcert=own.pem; `ppk` is the name and text of a postquantum preshared key.
         """
         if self._daemon:
             self._daemon.stop()
         lines = [f"    {key}={value}" for key, value in (IPSEC_CONF | dict(settings or {})).items()]
         conf = "\n".join(["conn gw", *lines, ""])
         secrets = f'@west @east : PSK "{secret}"\n'
+        if ppk:
+            secrets += ': PPKS "{}" "{}"\n'.format(*ppk)
         if papers:
             secrets += ": PKCS8 own.key\n"
             _file(papers, self.logs)

@@ -54,7 +54,7 @@ connections {{ gw {{
 }} }}
 secrets {{ ike-1 {{ id-1 = {local.name}
   id-2 = {remote.name}
-  secret = "{secret}" }} }}
+  secret = "{secret}" }} {ppk} }}
 """
 SECRET = "lab-secret-of-16-bytes"  # noqa: S105  only ever a lab's
 CONNECTION = {"proposals": "aes128-sha256-x25519"}
@@ -95,6 +95,7 @@ class StrongSwan:
         self._run = Path("/run") / local.name
         self._outside = root / "run" / local.name
         self._local_auth = self._remote_auth = {"auth": "psk"}
+        self._ppk = ""
 
     def certify(self, papers: Papers, peer: str = "pubkey") -> None:
         """Have us authenticate with a certificate from the next start on, and the peer too unless it is to be psk."""
@@ -102,6 +103,10 @@ class StrongSwan:
         self._file("x509", own=papers.certificate, middle=papers.middle)
         self._file("x509ca", root=papers.root)
         self._file("private", own=papers.key)
+
+    def know_ppk(self, name: str, key: str) -> None:
+        """Have a postquantum preshared key from the next start on."""
+        self._ppk = f'ppk-1 {{ id = {name}\n  secret = "{key}" }}'
 
     def know_keys(self, papers: Papers, peer: Papers) -> None:
         """Have both hosts authenticate with keys that are known without certificates, from the next start on."""
@@ -132,6 +137,7 @@ class StrongSwan:
             local=self.local,
             remote=self.remote,
             secret=secret,
+            ppk=self._ppk,
             local_auth=_lines(self._local_auth),
             remote_auth=_lines(self._remote_auth),
             connection=_lines(CONNECTION | dict(connection or {})),

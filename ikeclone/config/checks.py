@@ -11,7 +11,7 @@ from pathlib import Path
 from ikeclone.config.connections import Config, Conn
 from ikeclone.config.problems import ConfigErrors
 from ikeclone.config.secrets import load_secrets
-from ikeclone.connection import End, Identity, find_secret
+from ikeclone.connection import Choice, End, Identity, find_secret
 from ikeclone.credentials import Credentials
 from ikeclone.errors import ConfigError
 from ikeclone.numbers import IdType
@@ -29,7 +29,7 @@ def load_credentials(config: Config, secrets: Path, now: datetime) -> Credential
     """
     keyring = load_secrets(secrets)
     store = Store(config.authorities)
-    credentials = Credentials(keyring.secrets, keyring.keys, store, config.lists, config.setup.crl_strict)
+    credentials = Credentials(keyring.secrets, keyring.keys, store, config.lists, config.setup.crl_strict, keyring.ppks)
     lacking = [error for conn in config.connections if (error := _lacking(conn, credentials))]
     if lacking:
         raise ConfigErrors(lacking)
@@ -60,7 +60,7 @@ class _End:
 
     def lacks(self) -> ConfigError | None:
         """What is missing, if anything is."""
-        return self._to_prove() or self._to_check()
+        return self._to_prove() or self._to_check() or self._ppk()
 
     def _to_prove(self) -> ConfigError | None:
         """What is missing to prove who we are."""
@@ -84,6 +84,15 @@ class _End:
         side = "right" if self.side == "left" else "left"
         how = f"put its certificate into the directory of cacerts=, or name its file with {side}ca="
         return self._mistake(f"no authority is trusted to say who {side} is: {how}")
+
+    def _ppk(self) -> ConfigError | None:
+        """Whether there is a postquantum preshared key, where there must be one."""
+        said = self.conn.keywords
+        names = {ppk.name for ppk in self.credentials.ppks}
+        if said.ppk is not Choice.YES or (names & set(said.ppk_ids) if said.ppk_ids else names):
+            return None
+        how = 'put a line \': PPKS "name" "key"\' into ipsec.secrets'
+        return self._mistake(f"ppk=insist, but there is no postquantum preshared key: {how}")
 
     def _no_key(self) -> ConfigError:
         place = self.conn.papers(self.side).place or self.conn.place

@@ -62,6 +62,8 @@ class Conn:
             fragmentation=said.fragmentation,
             replay_window=said.replay_window,
             pfs=said.pfs,
+            ppk=said.ppk,
+            ppk_ids=said.ppk_ids,
             rekey=said.rekey,
             timing=said.timing(),
             handling=said.handling(local.interface_addresses),

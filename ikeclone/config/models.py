@@ -37,6 +37,11 @@ _AUTO = {
 }
 _ESN = {"yes": (Esn.YES,), "no": (Esn.NO,), "either": (Esn.YES, Esn.NO)}
 
+_PPK = {
+    **dict.fromkeys(("yes", "permit", "propose"), Choice.AUTO),
+    **dict.fromkeys(("no", "never"), Choice.NO),
+    **dict.fromkeys(("insist", "always"), Choice.YES),
+}
 _SENDCERT = {
     "always": SendCert.ALWAYS,
     "yes": SendCert.ALWAYS,
@@ -155,6 +160,8 @@ class ConnKeywords(HandlingKeywords):
     esp: Annotated[tuple[Proposal, ...], PlainValidator(registry.parse_esp)] = registry.DEFAULT_ESP
     esn: Annotated[tuple[Esn, ...], PlainValidator(values.one_of(_ESN))] = ()
     pfs: YesNo = True
+    ppk: Annotated[Choice, PlainValidator(values.one_of(_PPK))] = Choice.AUTO
+    ppk_ids: Annotated[tuple[bytes, ...], PlainValidator(values.names)] = ()
     encapsulation: Annotated[Choice, PlainValidator(values.one_of({choice.value: choice for choice in Choice}))] = (
         Choice.AUTO
     )

@@ -23,7 +23,7 @@ from ikeclone.config import values
 from ikeclone.config.certificates import read_bytes
 from ikeclone.config.files import Source
 from ikeclone.config.problems import Place, Problems
-from ikeclone.connection import Identity, Secret
+from ikeclone.connection import Identity, Ppk, Secret
 from ikeclone.crypto.signature import PrivateKey
 from ikeclone.errors import ConfigError
 from ikeclone.pki.raw import load_private_key
@@ -65,10 +65,11 @@ class _Entry:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Keyring:
-    """What ipsec.secrets holds: preshared keys and private keys."""
+    """What ipsec.secrets holds: preshared keys, postquantum ones too, and private keys."""
 
     secrets: tuple[Secret, ...] = ()
     keys: tuple[PrivateKey, ...] = ()
+    ppks: tuple[Ppk, ...] = ()
 
 
 class _Found:
@@ -77,6 +78,7 @@ class _Found:
     def __init__(self) -> None:
         self.secrets: dict[frozenset[Identity], tuple[Place, Secret]] = {}
         self.keys: list[PrivateKey] = []
+        self.ppks: dict[bytes, tuple[Place, Ppk]] = {}
 
 
 def load_secrets(path: Path) -> Keyring:
@@ -89,7 +91,8 @@ def load_secrets(path: Path) -> Keyring:
     with problems.gather():
         _read(Source(path), found, problems)
     problems.check()
-    return Keyring(tuple(secret for _, secret in found.secrets.values()), tuple(found.keys))
+    ppks = tuple(ppk for _, ppk in found.ppks.values())
+    return Keyring(tuple(secret for _, secret in found.secrets.values()), tuple(found.keys), ppks)
 
 
 def _read(source: Source, found: _Found, problems: Problems) -> None:
@@ -111,10 +114,14 @@ def _keep(entry: _Entry, found: _Found) -> None:
             _keep_secret(
                 entry.place, Secret(_identities(entry), _key(_only(values, "key", entry.place), entry.place)), found
             )
+        case "PPKS":
+            _keep_ppk(_identities(entry), values, entry.place, found)
         case "RSA" | "ECDSA" | "EDDSA" | "PKCS8" as word:
             found.keys.append(_private_key(word, _only(values, "file name", entry.place).text, entry.place))
         case _:
-            raise entry.place.error("after ':' must be PSK and a key, or RSA, ECDSA, EDDSA or PKCS8 and a file")
+            raise entry.place.error(
+                "after ':' must be PSK and a key, PPKS, a name and a key, or RSA, ECDSA, EDDSA or PKCS8 and a file"
+            )
 
 
 def _only(tokens: list[_Token], what: str, place: Place) -> _Token:
@@ -131,6 +138,15 @@ def _keep_secret(place: Place, secret: Secret, found: _Found) -> None:
     former, known = found.secrets.setdefault(frozenset(secret.identities), (place, secret))
     if known.key != secret.key:
         raise place.error(f"there is another key for the same identities at {former}")
+
+
+def _keep_ppk(identities: tuple[Identity, ...], values: list[_Token], place: Place, found: _Found) -> None:
+    if len(values) != 2:
+        raise place.error('after PPKS must be a name and a key: PPKS "name" "key"')
+    ppk = Ppk(identities, values[0].text.encode(), _key(values[1], place))
+    former, known = found.ppks.setdefault(ppk.name, (place, ppk))
+    if known != ppk:
+        raise place.error(f"there is another postquantum preshared key of this name at {former}")
 
 
 def _private_key(word: str, name: str, place: Place) -> PrivateKey:

@@ -168,6 +168,11 @@ def with_protoport(selector: TrafficSelector, protocol: int, port: int | None) -
     return replace(selector, protocol=protocol, first_port=first, last_port=last)
 
 
+def names(text: str) -> tuple[bytes, ...]:
+    """Names separated by blanks or commas."""
+    return tuple(word.encode() for word in _words(text))
+
+
 def _words(text: str) -> list[str]:
     words = text.replace(",", " ").split()
     if not words:

@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from ikeclone.connection import Identity
-from ikeclone.crypto.keys import child_keys
+from ikeclone.crypto.keys import IkeKeys, child_keys
 from ikeclone.errors import AuthenticationFailed, LocalError, PeerError
+from ikeclone.ike import ppk
 from ikeclone.ike.actions import Kind, RemoveChild
 from ikeclone.ike.authentication import Covered
 from ikeclone.ike.contact import is_initial
@@ -26,18 +27,14 @@ if TYPE_CHECKING:
     from ikeclone.ike.tunnel import Tunnel
 
 
-def _initiator(sa: IkeSa, record: InitRecord, identity: IdI) -> Covered:
+def _initiator(sa: IkeSa, record: InitRecord, identity: IdI, keys: IkeKeys) -> Covered:
     """What the initiator's AUTH payload covers (RFC 7296 section 2.15)."""
-    return Covered(
-        sa.suite.prf, record.request, record.nonce_r, sa.keys.sk_pi, identity.build(), sa.transcript.octets()
-    )
+    return Covered(sa.suite.prf, record.request, record.nonce_r, keys.sk_pi, identity.build(), sa.transcript.octets())
 
 
-def _responder(sa: IkeSa, record: InitRecord, identity: IdR) -> Covered:
+def _responder(sa: IkeSa, record: InitRecord, identity: IdR, keys: IkeKeys) -> Covered:
     """What the responder's AUTH payload covers."""
-    return Covered(
-        sa.suite.prf, record.response, record.nonce_i, sa.keys.sk_pr, identity.build(), sa.transcript.octets()
-    )
+    return Covered(sa.suite.prf, record.response, record.nonce_i, keys.sk_pr, identity.build(), sa.transcript.octets())
 
 
 class Authenticate(Exchange):
@@ -54,9 +51,15 @@ class Authenticate(Exchange):
         self._record = record
         self._proofs = tunnel.proofs(sa.path)
         self._me = IdI(self._proofs.me.type, self._proofs.me.data)
-        self._auth = self._proofs.prover(None).prove(_initiator(sa, record, self._me), record.hashes)
+        self._mixing = ppk.Mixing(sa, self._proofs, agreed=record.ppk)
+        self._auth = self._prove(self._mixing.keys)
+        self._ppk = self._mixing.notifies(self._prove(sa.keys) if self._mixing.optional else None)
         self._certificates = self._proofs.certificates(record.wanted)
         self._offer = make_offer(sa, None, tunnel.resource(None), with_pfs=False)
+
+    def _prove(self, keys: IkeKeys) -> Auth:
+        covered = _initiator(self.sa, self._record, self._me, keys)
+        return self._proofs.prover(None).prove(covered, self._record.hashes)
 
     def request(self, now: float) -> Payloads:
         peer = self._proofs.named
@@ -68,6 +71,7 @@ class Authenticate(Exchange):
             *(() if peer is None else (IdR(peer.type, peer.data),)),
             self._auth,
             *self._offer.payloads(),
+            *self._ppk,
         )
 
     def _contact(self) -> Payloads:
@@ -81,10 +85,12 @@ class Authenticate(Exchange):
         identity, auth = message.require(IdR), message.require(Auth)
         peer = Identity(identity.type, identity.data)
         try:
+            keys = self._mixing.settle(message)
             checker = self._proofs.checker(auth.method, peer, message, self.sa.host.wall())
-            checker.check(auth, _responder(self.sa, self._record, identity))
+            checker.check(auth, _responder(self.sa, self._record, identity, keys))
         except PeerError as error:
             raise _Unproven(str(error)) from error
+        self.sa.keys = keys
         self.sa.enter(State.ESTABLISHED)
         self.sa.tunnel.established(self.sa, now, peer, initial_contact=False)
         self._take_child(message, now)
@@ -135,18 +141,22 @@ class AuthResponder:
         tunnel = self._find(peer, message, auth.method)
         proofs = tunnel.proofs(sa.path)
         checker = proofs.checker(auth.method, peer, message, sa.host.wall())
-        checker.check(auth, _initiator(sa, self._record, identity))
+        keys, auth, named = ppk.answer(sa, proofs, peer, message, agreed=self._record.ppk)
+        checker.check(auth, _initiator(sa, self._record, identity, keys))
+        sa.keys = keys
         ours = self._prove(proofs, peer, message)
         sa.tunnel = tunnel = tunnel.serving(peer, sa.path)
         sa.enter(State.ESTABLISHED)
         contact = auth.method is not AuthMethod.NULL and message.notify(NotifyType.INITIAL_CONTACT) is not None
         tunnel.established(sa, now, peer, initial_contact=contact)
-        return (*ours, *self._answer_child(message, now))
+        return (*ours, *self._answer_child(message, now), *named)
 
     def _prove(self, proofs: Proofs, peer: Identity, message: Message) -> Payloads:
         mine = IdR(proofs.me.type, proofs.me.data)
         try:
-            auth = proofs.prover(peer).prove(_responder(self._sa, self._record, mine), self._record.hashes)
+            auth = proofs.prover(peer).prove(
+                _responder(self._sa, self._record, mine, self._sa.keys), self._record.hashes
+            )
         except LocalError as error:
             raise AuthenticationFailed(str(error)) from error
         return (mine, *proofs.certificates(message.all(CertRequest)), auth)

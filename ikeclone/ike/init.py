@@ -11,7 +11,7 @@ from ikeclone.crypto.keys import ike_keys
 from ikeclone.crypto.signature import SignaturePolicy, announce_hashes, announced_hashes
 from ikeclone.crypto.suite import IkeSuite
 from ikeclone.errors import InvalidKePayload, InvalidSyntax, NoProposalChosen, PeerError
-from ikeclone.ike import nat
+from ikeclone.ike import nat, ppk
 from ikeclone.ike.actions import Kind
 from ikeclone.ike.exchange import Payloads, raise_refusal
 from ikeclone.ike.negotiation import NONCE_SIZE
@@ -32,7 +32,8 @@ MAX_RESTARTS = 8
 class InitRecord:
     """The IKE_SA_INIT messages as they were on the wire and their nonces, which IKE_AUTH signs; and how to sign.
 
-    `hashes` are those that the peer announced, None if it did not; `wanted` is whose certificates the responder wants.
+    `hashes` are those that the peer announced, None if it did not; `wanted` is whose certificates the responder wants;
+    `ppk` whether both know of postquantum preshared keys (RFC 8784).
     """
 
     request: bytes
@@ -41,6 +42,7 @@ class InitRecord:
     nonce_r: bytes
     hashes: frozenset[HashAlgorithm] | None = None
     wanted: tuple[CertRequest, ...] = ()
+    ppk: bool = False
 
 
 class Initiation:
@@ -103,6 +105,7 @@ class Initiation:
             Nonce(self._nonce),
             *_notifies(tunnel, self.local_spi, NO_SPI, self.path),
             *_intermediate(self._proposals),
+            *ppk.offer((tunnel,)),
             *_hashes((tunnel,)),
         )
         header = Header(self.local_spi, NO_SPI, ExchangeType.IKE_SA_INIT, 0, True, False)
@@ -130,7 +133,8 @@ class Initiation:
             raise InvalidSyntax("the IKE_SA_INIT response does not fit the request")
         _check_intermediate(suite, message)
         nonces = self._nonce, message.require(Nonce).data
-        record = InitRecord(self._request, datagram, *nonces, _peer_hashes(message), message.all(CertRequest))
+        agreed = ppk.agreed((self.tunnel,), message)
+        record = InitRecord(self._request, datagram, *nonces, _peer_hashes(message), message.all(CertRequest), agreed)
         spis = header.initiator_spi, header.responder_spi
         keys = ike_keys(suite, self._pair.shared(theirs.data), record.nonce_i, record.nonce_r, *spis)
         abilities = _abilities(self.tunnel, message, path)
@@ -168,6 +172,7 @@ def respond_init(tunnels: tuple[Tunnel, ...], message: Message, datagram: bytes,
     _check_intermediate(suite, message)
     if theirs.method != suite.ke:
         raise InvalidKePayload(f"{suite.ke.name} is wanted", suite.ke.to_bytes(2, "big"))
+    agreed = ppk.agreed(tunnels, message)
     host = tunnel.host
     public, shared = kex.encapsulate(suite.ke, theirs.data, host.random)
     spi_i, spi_r = message.header.initiator_spi, host.spi()
@@ -178,6 +183,7 @@ def respond_init(tunnels: tuple[Tunnel, ...], message: Message, datagram: bytes,
         Nonce(nonces[1]),
         *_notifies(tunnel, spi_i, spi_r, path),
         *_intermediate((chosen,)),
+        *(ppk.offer(tunnels) if agreed else ()),
         *_hashes(tunnels),
         *_requests(tunnels, path),
     )
@@ -194,7 +200,7 @@ def respond_init(tunnels: tuple[Tunnel, ...], message: Message, datagram: bytes,
         abilities=_abilities(tunnel, message, path),
         now=now,
     )
-    return HalfOpen(sa, InitRecord(datagram, response, *nonces, _peer_hashes(message)))
+    return HalfOpen(sa, InitRecord(datagram, response, *nonces, _peer_hashes(message), ppk=agreed))
 
 
 def _choose(tunnels: tuple[Tunnel, ...], offered: tuple[Proposal, ...], guess: KeMethod) -> tuple[Tunnel, Proposal]:

@@ -9,6 +9,7 @@ import pytest
 
 from ikeclone.connection import Authby, Identity
 from ikeclone.credentials import Credentials
+from ikeclone.crypto.keys import IkeKeys
 from ikeclone.crypto.schemes import Kind
 from ikeclone.crypto.signature import SignaturePolicy
 from ikeclone.ike import auth as ike_auth
@@ -178,10 +179,8 @@ def test_nobody() -> None:
 
 
 def test_nobody_but_the_one_who_sent_the_first_message(monkeypatch: pytest.MonkeyPatch) -> None:
-    def of_another(sa: IkeSa, record: init.InitRecord, identity: IdI) -> Covered:
-        return Covered(
-            sa.suite.prf, b"another", record.nonce_r, sa.keys.sk_pi if sa.initiator else b"", identity.build()
-        )
+    def of_another(sa: IkeSa, record: init.InitRecord, identity: IdI, keys: IkeKeys) -> Covered:
+        return Covered(sa.suite.prf, b"another", record.nonce_r, keys.sk_pi if sa.initiator else b"", identity.build())
 
     nobody: Mapping[str, object] = {"auth": NULL, "identity": None, "certificates": ()}
     monkeypatch.setattr(ike_auth, "_initiator", of_another)

@@ -9,13 +9,16 @@ from pathlib import Path
 import pytest
 
 from ikeclone.config import ConfigErrors, load, load_credentials, load_secrets
-from ikeclone.connection import Identity, Secret
+from ikeclone.connection import Identity, Ppk, Secret
 
 Write = Callable[..., Path]
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 WEST, EAST = Identity.parse("@west"), Identity.parse("@east")
 KEY = "correct-horse"
+
+
+WORDS = "1: after ':' must be PSK and a key, PPKS, a name and a key, or RSA, ECDSA, EDDSA or PKCS8 and a file"
 
 
 @pytest.mark.parametrize(
@@ -40,6 +43,32 @@ def test_secret(write: Write, line: str, secret: Secret) -> None:
     assert load_secrets(write(f"# keys\n\n{line}\n")).secrets == (secret,)
 
 
+def test_postquantum_keys(write: Write) -> None:
+    ppks = load_secrets(write(': PPKS "one" 0x00ff\n@west @east : PPKS two "text"\n')).ppks
+    assert ppks == (Ppk((), b"one", b"\x00\xff"), Ppk((WEST, EAST), b"two", b"text"))
+
+
+@pytest.mark.parametrize(
+    ("keyword", "keys", "found"),
+    [
+        ("ppk=insist", "", False),
+        ("ppk=insist", ': PPKS "one" "key"', True),
+        ("ppk=insist\n\tppk-ids=two, three", ': PPKS "one" "key"', False),
+        ("ppk=always\n\tppk-ids=two, one", ': PPKS "one" "key"', True),
+        ("ppk=propose", "", True),
+        ("ppk=never", "", True),
+    ],
+)
+def test_a_connection_that_insists_needs_a_postquantum_key(write: Write, keyword: str, keys: str, found: bool) -> None:
+    config = load(write(f"conn a\n\tleft=192.1.2.45\n\tright=192.1.2.23\n\tauthby=secret\n\t{keyword}\n"))
+    secrets = write(f': PSK "x"\n{keys}\n', "ipsec.secrets")
+    if found:
+        assert len(load_credentials(config, secrets, NOW).ppks) == bool(keys)
+        return
+    with pytest.raises(ConfigErrors, match="ppk=insist, but there is no postquantum preshared key"):
+        load_credentials(config, secrets, NOW)
+
+
 def test_the_example() -> None:
     (secret,) = load_secrets(Path(__file__).parents[3] / "conf" / "ipsec.secrets").secrets
     assert secret.identities == (WEST, EAST)
@@ -50,10 +79,13 @@ def test_the_example() -> None:
     [
         (f'@west PSK "{KEY}"', "1: there is no ':' between blanks: write IDENTITIES : PSK \"key\""),
         (f'@west: PSK "{KEY}"', "1: there is no ':' between blanks: write IDENTITIES : PSK \"key\""),
-        (f'@west : "{KEY}"', "1: after ':' must be PSK and a key, or RSA, ECDSA, EDDSA or PKCS8 and a file"),
-        (f'@west : XAUTH "{KEY}"', "1: after ':' must be PSK and a key, or RSA, ECDSA, EDDSA or PKCS8 and a file"),
-        ("@west :", "1: after ':' must be PSK and a key, or RSA, ECDSA, EDDSA or PKCS8 and a file"),
+        (f'@west : "{KEY}"', WORDS),
+        (f'@west : XAUTH "{KEY}"', WORDS),
+        ("@west :", WORDS),
         ("@west : PSK", "1: the key is missing"),
+        (f": PPKS {KEY}", '1: after PPKS must be a name and a key: PPKS "name" "key"'),
+        (f": PPKS name {KEY}", '1: the key must be "text", 0x and hexadecimal digits, or 0s and base64'),
+        (f': PPKS n "{KEY}"\n: PPKS n "two"', "2: there is another postquantum preshared key of this name at FILE:1"),
         (f": PSK {KEY} two", "1: there is more than the key: put one that has blanks in quotes"),
         (f': PSK "{KEY}', "1: a quote is not closed"),
         (f"\t: PSK {KEY}", "1: this line goes on with nothing: start an entry in the first column"),
