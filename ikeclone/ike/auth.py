@@ -99,7 +99,7 @@ class Authenticate(Exchange):
         sa, tunnel = self.sa, self.sa.tunnel
         try:
             raise_refusal(message)
-            agreement, _ = self._offer.accept(message)
+            agreement, _ = self._offer.accept(sa, message)
         except PeerError as error:
             sa.host.emit(RemoveChild(self._offer.spi))
             tunnel.first_child_failed(sa, now, str(error))

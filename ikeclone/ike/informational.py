@@ -60,6 +60,25 @@ class DeleteChildren(Exchange):
             self.sa.tunnel.children.remove(self.sa, child, now)
 
 
+class Withdraw(Exchange):
+    """Delete a Child SA that the peer has made of our offer and that we could not take."""
+
+    type = ExchangeType.INFORMATIONAL
+
+    def __init__(self, sa: IkeSa, inbound_spi: int) -> None:
+        super().__init__(sa)
+        self._spi = inbound_spi.to_bytes(4, "big")
+
+    def request(self, now: float) -> Payloads:
+        return (Delete(ProtocolId.ESP, (self._spi,)),)
+
+    def response(self, message: Message, now: float) -> None:
+        return
+
+    def failed(self, error: PeerError, now: float) -> None:
+        return
+
+
 class DeleteIke(Exchange):
     """Delete the IKE SA, and with it every Child SA that it has; `notify` says why, if the peer should know."""
 

@@ -9,9 +9,10 @@ from ikeclone.connection import Connection
 from ikeclone.crypto import kex
 from ikeclone.crypto.keys import child_keys
 from ikeclone.crypto.suite import esp_suite, ke_of
-from ikeclone.errors import InvalidKePayload, InvalidSyntax, TsUnacceptable
+from ikeclone.errors import InvalidKePayload, InvalidSyntax, TemporaryFailure, TsUnacceptable
 from ikeclone.ike.child import Agreement, Selectors
 from ikeclone.ike.exchange import Payloads
+from ikeclone.ike.informational import Withdraw
 from ikeclone.ike.narrowing import narrow, of_end, within
 from ikeclone.ike.proposals import check_choice, choose, ke_methods, numbered, spi_size, with_ke, without_additional
 from ikeclone.ike.sa import IkeSa
@@ -38,13 +39,13 @@ class ChildOffer:
         notifies = _notifies(self.mode, self.resource)
         return (Sa(self.proposals), TsI(self.local), TsR(self.remote), *notifies)
 
-    def accept(self, message: Message) -> tuple[Agreement, Proposal]:
+    def accept(self, sa: IkeSa, message: Message) -> tuple[Agreement, Proposal]:
         """What the responder made of it; raises InvalidSyntax or TsUnacceptable when it is not within the offer."""
         chosen = check_choice(self.proposals, message.require(Sa).proposals)
         transport = message.notify(NotifyType.USE_TRANSPORT_MODE) is not None
         return Agreement(
             inbound_spi=self.spi,
-            outbound_spi=_outbound_spi(chosen),
+            outbound_spi=_outbound_spi(sa, chosen),
             suite=esp_suite(chosen),
             local=within(message.require(TsI).selectors, self.local),
             remote=within(message.require(TsR).selectors, self.remote),
@@ -98,8 +99,9 @@ def make_answer(sa: IkeSa, message: Message, chosen: Proposal, cpu: int | None, 
     local = narrow(message.require(TsR).selectors, of_end(connection.local, sa.path.local))
     mode = _mode(connection, message)
     per_resource = resource is not None and _has_resource(message)
+    outbound = _outbound_spi(sa, chosen)
     spi = sa.host.resources.allocate_spi(cpu)
-    agreement = Agreement(spi, _outbound_spi(chosen), esp_suite(chosen), local, remote, mode, per_resource)
+    agreement = Agreement(spi, outbound, esp_suite(chosen), local, remote, mode, per_resource)
     answered = Proposal(chosen.protocol, chosen.transforms, spi.to_bytes(4, "big"), chosen.number)
     notifies = _notifies(mode, resource if per_resource else None)
     return Answer(agreement, chosen, (Sa((answered,)), TsI(remote), TsR(local), *notifies))
@@ -143,7 +145,7 @@ class Request:
 
     def complete(self, sa: IkeSa, message: Message) -> Keyed:
         """The Child SA that the response agrees to; raises PeerError."""
-        agreement, chosen = self.offer.accept(message)
+        agreement, chosen = self._accept(sa, message)
         nonces = self.nonce, message.require(Nonce).data
         shared = b""
         if (method := ke_of(chosen)) != KeMethod.NONE:
@@ -153,6 +155,14 @@ class Request:
             shared = self._pair.shared(theirs.data)
         ours, others = child_keys(sa.suite.prf, sa.keys.sk_d, agreement.suite, shared, *nonces)
         return Keyed(agreement, ours, others, nonces)
+
+    def _accept(self, sa: IkeSa, message: Message) -> tuple[Agreement, Proposal]:
+        try:
+            return self.offer.accept(sa, message)
+        except SpiInUse:
+            # The peer has its half of the SA, which nobody answers.
+            sa.queue.append(Withdraw(sa, self.offer.spi))
+            raise
 
 
 def respond(sa: IkeSa, message: Message, cpu: int | None, resource: bytes | None) -> tuple[Keyed, Payloads]:
@@ -192,8 +202,15 @@ def _has_resource(message: Message) -> bool:
     return message.notify(NotifyType.SA_RESOURCE_INFO) is not None
 
 
-def _outbound_spi(proposal: Proposal) -> int:
+class SpiInUse(TemporaryFailure):
+    """The peer wants to receive on an SPI that it receives on already."""
+
+
+def _outbound_spi(sa: IkeSa, proposal: Proposal) -> int:
     spi = int.from_bytes(proposal.spi, "big")
     if len(proposal.spi) != 4 or spi < 256:
         raise InvalidSyntax(f"SPI {proposal.spi.hex()} in a proposal for ESP")
+    others = (child for other in sa.tunnel.endpoint.ike_sas() for child in other.children.values())
+    if any(child.outbound_spi == spi and child.path.remote == sa.path.remote for child in others):
+        raise SpiInUse(f"SPI {spi:08x} is in use: an SA of {sa.path.remote} has it")
     return spi
