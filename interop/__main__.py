@@ -45,9 +45,7 @@ def main() -> int:
 def unable(*builders: Path) -> bool:
     """Say what this machine lacks to run scenarios, and make what can be made; whether it lacks anything."""
     if os.geteuid() != 0:
-        print(
-            "skipped: the scenarios need root, for a Debian root with the peers, a kernel, and mounts", file=sys.stderr
-        )
+        sys.stderr.write("skipped: the scenarios need root, for a Debian root with the peers, a kernel and mounts\n")
         return True
     for builder in builders:
         if subprocess.run([builder], stdout=subprocess.DEVNULL, check=False).returncode:
