@@ -78,14 +78,19 @@ class KernelLab:
         self._capture.close()
         self._stack.close()
 
-    def ikeclone(self, end: End = WEST, settings: Mapping[str, str | None] | None = None) -> KernelDaemon:
-        """Start our daemon on one side, with the connection `gw`; `settings` add to it, or with None leave one out."""
+    def ikeclone(
+        self, end: End = WEST, settings: Mapping[str, str | None] | None = None, setup: str = ""
+    ) -> KernelDaemon:
+        """Start our daemon on one side, with the connection `gw`; `settings` add to it, or with None leave one out.
+
+        `setup` is a line of `config setup`.
+        """
         side = self.side(end)
         directory = self.logs / side.name
         directory.mkdir(exist_ok=True)
         wanted = {**IPSEC_CONF, **(settings or {})}
         lines = [f"    {key}={value}" for key, value in wanted.items() if value is not None]
-        conf = "\n".join(["conn gw", *lines, ""])
+        conf = "\n".join(["config setup", f"    {setup}", "conn gw", *lines, ""])
         secrets = f'@west @east : PSK "{SECRET}"\n'
         daemon = KernelDaemon(side, directory, conf, secrets, self._sockets / f"{side.name}.sock")
         self._daemons.append(daemon)
