@@ -197,6 +197,10 @@ class Backend(Protocol):
         """A fresh inbound SPI for an SA of that CPU, above 255. It is reserved until `remove` or `install`."""
         ...
 
+    async def probe(self) -> str:
+        """Find out whether this works here, changing nothing for good; what it can do, in words."""
+        ...
+
     async def start(self) -> None: ...
 
     def share(self, sock: socket) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ikeclone import __version__
 from ikeclone.control import models
+from ikeclone.doctor import examine
 from ikeclone.errors import ControlError
 from ikeclone.ike.actions import Kind, Report
 from ikeclone.reports import View
@@ -46,6 +47,8 @@ class Commands:
                 return (await self._view()).clones(name)
             case models.Status():
                 return await self._status()
+            case models.Doctor():
+                return await examine(self._daemon.backend)
             case models.Stop():
                 self._daemon.stop()
                 return models.Done(text="the daemon stops")

@@ -55,6 +55,9 @@ class MemoryBackend:
     def share(self, sock: object) -> None:
         """No ESP arrives here."""
 
+    async def probe(self) -> str:
+        return "carries no packets"
+
     async def start(self) -> None:
         """There is nothing to set up."""
 

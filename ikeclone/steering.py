@@ -65,5 +65,5 @@ class Steering(Protocol):
         ...
 
     async def survey(self) -> Mapping[str, str]:
-        """For each network device, how its packets could be steered, found out by trying."""
+        """For each network device, how its packets could be steered. Its traffic is not disturbed."""
         ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,8 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from ikeclone.control.client import call
-from ikeclone.control.models import ClonesReport, Command, Done, Report, StatusReport, TrafficReport
-from ikeclone.control.views import clones_table, printable, status_tables, whack_lines
+from ikeclone.control.models import ClonesReport, Command, DoctorReport, Done, Report, StatusReport, TrafficReport
+from ikeclone.control.views import clones_table, doctor_table, printable, status_tables, whack_lines
 from ikeclone.errors import LocalError
 
 # Wide enough that a pipe or a file gets each row of a table on one line.
@@ -32,8 +33,14 @@ class Group(TyperGroup):
 
 def ask(ctx: typer.Context, command: Command) -> Report:
     """Have the daemon carry out a command, printing its progress. Raises ControlError."""
-    socket: Path = ctx.obj
-    return call(socket, command, lambda text: typer.echo(printable(text)))
+    path: Path = ctx.obj
+    return call(path, command, lambda text: typer.echo(printable(text)))
+
+
+def answers(ctx: typer.Context) -> bool:
+    """Whether a daemon runs."""
+    with socket.socket(socket.AF_UNIX) as sock:
+        return sock.connect_ex(str(ctx.obj)) == 0
 
 
 def tell(report: Report, json: bool = False) -> None:
@@ -47,7 +54,7 @@ def tell(report: Report, json: bool = False) -> None:
         _show(report)
 
 
-def _show(report: TrafficReport | ClonesReport | StatusReport) -> None:
+def _show(report: TrafficReport | ClonesReport | StatusReport | DoctorReport) -> None:
     match report:
         case TrafficReport():
             for line in whack_lines(report):
@@ -56,6 +63,8 @@ def _show(report: TrafficReport | ClonesReport | StatusReport) -> None:
             _console().print(clones_table(report))
         case StatusReport():
             _console().print(status_tables(report))
+        case DoctorReport():
+            _console().print(doctor_table(report))
 
 
 def _console() -> Console:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json as jsonlib
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -10,6 +11,8 @@ from typing import Annotated
 
 import typer
 
+from ikeclone.cli.app import answers, ask, tell
+from ikeclone.control.models import Doctor, DoctorReport
 from ikeclone.errors import ConfigError
 from ikeclone.options import DaemonOptions
 
@@ -59,6 +62,24 @@ def daemon(
         log_level=log_level.value,
     )
     raise typer.Exit(run(options))
+
+
+def doctor(
+    ctx: typer.Context, json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False
+) -> None:
+    """Say what works on this machine, what does not, and why; exit code 1 if nothing can."""
+    report = ask(ctx, Doctor()) if answers(ctx) else _examined()
+    assert isinstance(report, DoctorReport)
+    tell(report, json)
+    if any(finding.verdict == "bad" for finding in report.findings):
+        raise typer.Exit(1)
+
+
+def _examined() -> DoctorReport:
+    """Without a daemon this process looks for itself."""
+    from ikeclone.doctor import examine
+
+    return asyncio.run(examine())
 
 
 def demo(

@@ -98,6 +98,7 @@ def stop(ctx: typer.Context) -> None:
 
 app.command()(local.daemon)
 app.command()(local.check)
+app.command()(local.doctor)
 app.command()(local.demo)
 app.command()(whack.auto)
 app.command()(whack.whack)

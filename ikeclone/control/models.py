@@ -65,13 +65,19 @@ class Rekey(Message):
     ike: bool = False
 
 
+class Doctor(Message):
+    """Ask for a DoctorReport."""
+
+    command: Literal["doctor"] = "doctor"
+
+
 class Stop(Message):
     """Take everything down and end the daemon."""
 
     command: Literal["stop"] = "stop"
 
 
-Command = Annotated[Up | Down | Status | TrafficStatus | Clones | Rekey | Stop, Field(discriminator="command")]
+Command = Annotated[Up | Down | Status | TrafficStatus | Clones | Rekey | Doctor | Stop, Field(discriminator="command")]
 
 
 class Done(Message):
@@ -209,7 +215,26 @@ class StatusReport(Message):
     counters: dict[str, int]
 
 
-Report = Annotated[Done | TrafficReport | ClonesReport | StatusReport, Field(discriminator="report")]
+Verdict = Literal["good", "note", "warning", "bad"]
+
+
+class Finding(Message):
+    """What was found out about a part of the machine. A "bad" one prevents work; `advice` is what to do, or empty."""
+
+    subject: str
+    verdict: Verdict
+    text: str
+    advice: str = ""
+
+
+class DoctorReport(Message):
+    """What works on this machine, found out by trying."""
+
+    report: Literal["doctor"] = "doctor"
+    findings: list[Finding]
+
+
+Report = Annotated[Done | TrafficReport | ClonesReport | StatusReport | DoctorReport, Field(discriminator="report")]
 
 
 class Progress(Message):

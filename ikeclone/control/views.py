@@ -16,6 +16,7 @@ from ikeclone.control.models import (
     CloneRow,
     ClonesReport,
     ConnectionRow,
+    DoctorReport,
     IkeSaRow,
     StatusReport,
     TrafficReport,
@@ -94,6 +95,14 @@ def status_tables(report: StatusReport) -> RenderableType:
     if report.ike_sas:
         parts += [_ike_sas(report.ike_sas), _children(report.ike_sas)]
     return Group(*parts, _pairs({name: str(count) for name, count in report.counters.items() if count}))
+
+
+def doctor_table(report: DoctorReport) -> RenderableType:
+    """A line for each finding."""
+    table = _table("what", "verdict", "found", "advice")
+    for finding in report.findings:
+        table.add_row(*map(_cell, (finding.subject, finding.verdict, finding.text, finding.advice)))
+    return table
 
 
 def _connections(rows: list[ConnectionRow]) -> Table:

@@ -15,6 +15,7 @@ from ikeclone.backend import BackendError, ChildSa, Counters, Event, Lost, Mode,
 from ikeclone_esp import counters, sockets
 from ikeclone_esp.messages import Activate, Deactivate, Fallback, Install, Move, Remove, Reserve, Route, Unroute
 from ikeclone_esp.pool import Pool
+from ikeclone_esp.tun import Tun
 
 if TYPE_CHECKING:
     from ikeclone_esp.routes import Routes
@@ -54,6 +55,12 @@ class EspBackend:
     def cpus(self) -> frozenset[int]:
         """Those that have a worker, less what was unplugged since."""
         return frozenset(self._cpus).intersection(online_cpus())
+
+    async def probe(self) -> str:
+        """Make a TUN device for a moment; raises BackendError when that is refused."""
+        tun = Tun(self._cpus)
+        tun.close()
+        return f"{len(self._cpus)} workers, packets steered {tun.steering}"
 
     async def start(self) -> None:
         from ikeclone_esp.routes import Routes  # pyroute2 is slow to load and of no use to whoever only looks around

@@ -77,19 +77,12 @@ class XdpSteering:
         return {"receive steering": devices or "XDP, on the device of the first clone's peer"}
 
     async def survey(self) -> Mapping[str, str]:
-        """Attach the program to each device for a moment, while nothing is in its maps."""
-        links, table = Links(), None
-        found: dict[str, str] = {}
+        links = Links()
         try:
-            table = Table()
-            for link in await links.all():
-                if not link.loopback:
-                    found[link.name] = await _try(links, link, table)
+            Table().close()
+            return {link.name: _prospect(link) for link in await links.all() if not link.loopback}
         finally:
             links.close()
-            if table is not None:
-                table.close()
-        return found
 
     def _running(self) -> tuple[Links, Table]:
         if self._links is None or self._table is None:
@@ -110,12 +103,8 @@ class XdpSteering:
         return device
 
 
-async def _try(links: Links, link: Link, table: Table) -> str:
-    if link.program is not None and link.foreign is None:
-        return "XDP, by a daemon that runs or has crashed"
-    try:
-        mode = await links.attach(link, table.program)
-        await links.detach(link.index)
-    except SteeringError as error:
-        return f"none: {error}"
-    return f"XDP ({mode})"
+def _prospect(link: Link) -> str:
+    """What the steering would find on a device. The driver is not tried: many stop their traffic to take a program."""
+    if link.program is None:
+        return "XDP, in the driver if that can, else before the protocols"
+    return f"none: it has another XDP program: {link.foreign}" if link.foreign else "XDP, in use"

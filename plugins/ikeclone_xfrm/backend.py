@@ -44,6 +44,8 @@ log = logging.getLogger(__name__)
 
 _FIRST_SPI: Final = 0x10000
 _OVERLAP: Final = 2.0  # seconds
+_BOUND: Final = "a state for each CPU"
+_UNBOUND: Final = "unbound: this kernel has no states for single CPUs (Linux 6.13 has)"
 _WATCH: Final = 30.0  # seconds: less than a state takes for the last quarter of its sequence numbers
 
 
@@ -76,9 +78,10 @@ class XfrmBackend:
                 self._reserved.add(spi)
                 return spi
 
-    async def probe(self) -> None:
+    async def probe(self) -> str:
         """Find out what the kernel can; raises BackendError, with the reason, when it cannot do ESP for us."""
         self._kernel = await probe()
+        return f"clones: {_BOUND if self._kernel.per_cpu else _UNBOUND}"
 
     async def start(self) -> None:
         await self.probe()
@@ -186,10 +189,8 @@ class XfrmBackend:
         return await self._events.get()
 
     def describe(self) -> Mapping[str, str]:
-        bound = "a state for each CPU"
-        unbound = "unbound: this kernel has no states for single CPUs (Linux 6.13 has)"
         return {
-            "clones": bound if self._kernel.per_cpu else unbound,
+            "clones": _BOUND if self._kernel.per_cpu else _UNBOUND,
             "steering": "by CPU that sends",
             "offload": ", ".join(sorted(self._offloaded())) or "none",
         }

@@ -22,8 +22,11 @@ from ikeclone.control.models import (
     Clones,
     ClonesReport,
     Command,
+    Doctor,
+    DoctorReport,
     Done,
     Down,
+    Finding,
     Rekey,
     Report,
     Status,
@@ -59,12 +62,16 @@ CLONES = ClonesReport(connection="west", limit=2, rows=[])
 STATUS = StatusReport(version="9", uptime=1, backend="memory", data_plane={}, connections=[], ike_sas=[], counters={})
 
 
+HEALTHY = DoctorReport(findings=[Finding(subject="kernel", verdict="good", text="Linux 9")])
+
+
 @dataclass
 class Daemon:
     """Answers every command with a report of its kind and keeps the commands."""
 
     socket: Path
     commands: list[Command] = field(default_factory=list)
+    diagnosis: DoctorReport = HEALTHY
 
     async def handle(self, command: Command, progress: Callable[[str], None]) -> Report:
         self.commands.append(command)
@@ -80,6 +87,8 @@ class Daemon:
                 return CLONES
             case Status():
                 return STATUS
+            case Doctor():
+                return self.diagnosis
             case _:
                 return Done()
 
@@ -292,3 +301,26 @@ def test_the_command_line_is_light() -> None:
     code = f"import sys, ikeclone.cli.main; print(sorted({heavy} & set(sys.modules)))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
     assert result.stdout == "[]\n"
+
+
+class TestDoctor:
+    def test_a_daemon_that_runs_answers(self, daemon: Daemon) -> None:
+        result = run("doctor", socket=daemon.socket)
+        assert (result.exit_code, daemon.commands) == (0, [Doctor()])
+        assert result.output.split() == ["what", "verdict", "found", "advice", "kernel", "good", "Linux", "9"]
+
+    def test_what_prevents_work_is_an_exit_code(self, daemon: Daemon) -> None:
+        bad = Finding(subject="data plane", verdict="bad", text="none works here", advice="see above")
+        daemon.diagnosis = DoctorReport(findings=[bad])
+        result = run("doctor", "--json", socket=daemon.socket)
+        assert result.exit_code == 1
+        assert DoctorReport.model_validate_json(result.output) == daemon.diagnosis
+
+    def test_without_a_daemon_the_command_looks_for_itself(self, tmp_path: Path) -> None:
+        result = run("doctor", "--json", socket=tmp_path / "none")
+        report = DoctorReport.model_validate_json(result.output)
+        subjects = [finding.subject for finding in report.findings]
+        assert subjects[:2] == ["kernel", "CPUs"]
+        assert {"data plane xfrm", "data plane esp", "ESP in UDP"} <= set(subjects)
+        nothing_works = any(finding.verdict == "bad" for finding in report.findings)
+        assert result.exit_code == int(nothing_works)

@@ -1,0 +1,71 @@
+"""What the doctor finds out."""
+
+from __future__ import annotations
+
+from importlib.metadata import EntryPoint
+
+import pytest
+
+from ikeclone import doctor
+from ikeclone.control.models import DoctorReport, Finding
+from ikeclone.errors import BackendError
+from ikeclone.memory import MemoryBackend
+from tests.dataplane.netns import Namespace
+
+
+class Refusing(MemoryBackend):
+    """A data plane that does not work here."""
+
+    async def probe(self) -> str:
+        raise BackendError("no such luck")
+
+
+class Willing(MemoryBackend):
+    """One that does."""
+
+    name = "esp"
+
+
+def of(report: DoctorReport, subject: str) -> Finding:
+    (finding,) = [finding for finding in report.findings if finding.subject == subject]
+    return finding
+
+
+def install(monkeypatch: pytest.MonkeyPatch, **classes: str) -> None:
+    """Have these data planes and no steering."""
+    found = [EntryPoint(name, f"{__name__}:{kind}", "ikeclone.backends") for name, kind in classes.items()]
+    monkeypatch.setattr(doctor, "entry_points", lambda group: found if group == "ikeclone.backends" else [])
+
+
+async def test_the_first_data_plane_that_works_is_what_auto_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch, xfrm="Refusing", esp="Willing")
+    report = await doctor.examine()
+    assert (of(report, "data plane xfrm").verdict, of(report, "data plane xfrm").text) == ("note", "no such luck")
+    assert of(report, "data plane esp").text == "works: carries no packets (auto takes it)"
+    assert of(report, "receive steering").text == "no plugin for it is installed"
+
+
+async def test_none_that_works_is_bad(monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch, xfrm="Refusing")
+    assert of(await doctor.examine(), "data plane").verdict == "bad"
+
+
+async def test_the_daemon_says_which_is_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch, xfrm="Willing", esp="Willing")
+    report = await doctor.examine(Willing())
+    assert of(report, "data plane esp").text.endswith("(in use)")
+    assert of(report, "data plane xfrm").text == "works: carries no packets"
+
+
+@pytest.mark.root
+def test_settings_that_drop_packets_come_with_advice(monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch, esp="Willing")
+    namespace = Namespace()
+    try:
+        namespace.run("sh", "-c", "echo 1 > /proc/sys/net/ipv4/conf/all/rp_filter")
+        namespace.run("sh", "-c", "echo 0 > /proc/sys/net/core/xfrm_larval_drop")
+        report = namespace.call(doctor.examine())
+    finally:
+        namespace.close()
+    for setting, advice in (("net.ipv4.conf.all.rp_filter", "2"), ("net.core.xfrm_larval_drop", "1")):
+        assert (of(report, setting).verdict, of(report, setting).advice) == ("warning", f"sysctl {setting}={advice}")
