@@ -55,7 +55,7 @@ class Authenticate(Exchange):
         self._auth = self._prove(self._mixing.keys)
         self._ppk = self._mixing.notifies(self._prove(sa.keys) if self._mixing.optional else None)
         self._certificates = self._proofs.certificates(record.wanted)
-        self._offer = make_offer(sa, None, tunnel.resource(None), with_pfs=False)
+        self._offer = make_offer(sa, tunnel.connection, None, tunnel.resource(None), with_pfs=False)
 
     def _prove(self, keys: IkeKeys) -> Auth:
         covered = _initiator(self.sa, self._record, self._me, keys)
@@ -184,8 +184,8 @@ class AuthResponder:
         if message.first(Sa) is None:
             return ()
         try:
-            chosen = choose_proposal(sa, message, with_pfs=False)
-            answer = make_answer(sa, message, chosen, None, tunnel.resource(None))
+            chosen = choose_proposal(sa, tunnel.connection, message, with_pfs=False)
+            answer = make_answer(sa, tunnel.connection, message, chosen, None, tunnel.resource(None))
         except PeerError as error:
             tunnel.note(Kind.FAILED, f"no Child SA for the peer: {error}")
             return (refusal(error),)

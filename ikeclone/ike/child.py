@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import TYPE_CHECKING
 
 from ikeclone.backend import EspSuite, Mode, Path
 from ikeclone.selectors import TrafficSelector
+
+if TYPE_CHECKING:
+    from ikeclone.ike.tunnel import Tunnel
 
 Selectors = tuple[TrafficSelector, ...]
 
@@ -45,7 +49,10 @@ class Agreement:
 
 @dataclass(slots=True, eq=False)
 class Child:
-    """A Child SA pair. `cpu` is the local CPU it is bound to, None for the fallback; `instance` its place in NAME-1."""
+    """A Child SA pair of a tunnel.
+
+    `cpu` is the local CPU it is bound to, None for the fallback; `instance` its place in NAME-1.
+    """
 
     serial: int
     connection: str
@@ -55,6 +62,7 @@ class Child:
     path: Path
     created: float
     opened_by_us: bool
+    tunnel: Tunnel
     state: ChildState = ChildState.INSTALLED
     active: bool = False
 

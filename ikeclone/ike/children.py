@@ -56,7 +56,9 @@ class Children:
         else:
             instance = 0 if cpu is None else self.clones.free_instance()
         path = self._path(sa.path, instance, udp=sa.abilities.nat.encapsulate)
-        child = Child(self._host.serial(), self._connection.name, instance, cpu, agreement, path, now, opened_by_us)
+        child = Child(
+            self._host.serial(), self._connection.name, instance, cpu, agreement, path, now, opened_by_us, self._tunnel
+        )
         if not self.clones.children or (self._policy and self._policy.path.remote != sa.path.remote):
             self._route(agreement.local, agreement.remote)
         sa.children[child.inbound_spi] = self.clones.children[child.inbound_spi] = child

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ikeclone.errors import NoAdditionalSas, PeerError, TemporaryFailure, TsMaxQueue
 from ikeclone.ike.actions import RemoveChild
 from ikeclone.ike.exchange import Exchange, Payloads, raise_refusal, wanted_method
+from ikeclone.ike.informational import DeleteChildren
 from ikeclone.ike.negotiation import Request, respond
 from ikeclone.ike.sa import IkeSa
 from ikeclone.numbers import ExchangeType, KeMethod, NotifyType
 from ikeclone.wire.message import Message
+
+if TYPE_CHECKING:
+    from ikeclone.ike.tunnel import Tunnel
 
 
 class CreateChild(Exchange):
@@ -17,10 +23,10 @@ class CreateChild(Exchange):
     type = ExchangeType.CREATE_CHILD_SA
     changes_children = True
 
-    def __init__(self, sa: IkeSa, cpu: int | None, method: KeMethod | None = None) -> None:
+    def __init__(self, sa: IkeSa, tunnel: Tunnel, cpu: int | None, method: KeMethod | None = None) -> None:
         super().__init__(sa)
-        self.cpu, self._method = cpu, method
-        self._clones = sa.tunnel.clones
+        self._tunnel, self.cpu, self._method = tunnel, cpu, method
+        self._clones = tunnel.clones
         self._clones.queued.add(cpu)
         self._request: Request | None = None
 
@@ -29,7 +35,8 @@ class CreateChild(Exchange):
         if not self._is_of_use(now):
             return None
         self._clones.asked.add(self.cpu)
-        self._request = Request(self.sa, self.cpu, self.sa.tunnel.resource(self.cpu), self._method)
+        tunnel = self._tunnel
+        self._request = Request(self.sa, tunnel.connection, self.cpu, tunnel.resource(self.cpu), self._method)
         return self._request.payloads()
 
     def _is_of_use(self, now: float) -> bool:
@@ -47,20 +54,24 @@ class CreateChild(Exchange):
             self._clones.per_resource = True
         else:
             self._clones.opened(now)
-        children = self.sa.tunnel.children
-        children.senders.serve(children.add(self.sa, keyed, now, cpu=self.cpu, opened_by_us=True))
+        children = self._tunnel.children
+        child = children.add(self.sa, keyed, now, cpu=self.cpu, opened_by_us=True)
+        children.senders.serve(child)
+        if self._tunnel.ike is None:
+            # It was taken down meanwhile, and the IKE SA left to others.
+            self.sa.enqueue(DeleteChildren(self.sa, (child,)), now)
 
     def failed(self, error: PeerError, now: float) -> None:
         assert self._request is not None
         self.dropped()
         method = wanted_method(error)
         if method in self._request.methods and method != self._method:
-            self.sa.enqueue(CreateChild(self.sa, self.cpu, method), now)
+            self.sa.enqueue(CreateChild(self.sa, self._tunnel, self.cpu, method), now)
         elif self.cpu is None:
-            self.sa.tunnel.openings.fallback_refused(error, now)
+            self._tunnel.openings.fallback_refused(error, now)
         else:
             lasting = isinstance(error, TsMaxQueue | NoAdditionalSas)
-            self.sa.tunnel.openings.clone_refused(error, now, lasting=lasting)
+            self._tunnel.openings.clone_refused(error, now, lasting=lasting)
 
     def dropped(self) -> None:
         self._clones.queued.discard(self.cpu)
@@ -71,9 +82,9 @@ class CreateChild(Exchange):
 
 def respond_create(sa: IkeSa, message: Message, now: float) -> Payloads:
     """Answer a request for a new Child SA: the fallback if there is none, else a clone on the CPU with the fewest."""
-    tunnel, clones = sa.tunnel, sa.tunnel.clones
-    cpu = _cpu_for(sa, message)
-    keyed, payloads = respond(sa, message, cpu, tunnel.resource(cpu))
+    tunnel = sa.tunnel.for_traffic(sa, message)
+    clones, cpu = tunnel.clones, _cpu_for(tunnel, message)
+    keyed, payloads = respond(sa, tunnel.connection, message, cpu, tunnel.resource(cpu))
     if cpu is None:
         # A regular SA beside a fallback that may have clones takes nothing from that one.
         clones.per_resource = keyed.agreement.per_resource or (clones.per_resource and clones.fallback is not None)
@@ -89,11 +100,11 @@ def respond_create(sa: IkeSa, message: Message, now: float) -> Payloads:
     return payloads
 
 
-def _cpu_for(sa: IkeSa, message: Message) -> int | None:
-    clones, cpus = sa.tunnel.clones, sa.host.resources.cpus()
-    wanted = message.notify(NotifyType.SA_RESOURCE_INFO) is not None and sa.tunnel.connection.clones != 0
+def _cpu_for(tunnel: Tunnel, message: Message) -> int | None:
+    clones, cpus = tunnel.clones, tunnel.host.resources.cpus()
+    wanted = message.notify(NotifyType.SA_RESOURCE_INFO) is not None and tunnel.connection.clones != 0
     if not wanted or clones.fallback is None:
-        if not clones.may_accept_regular(sa.host.settings.regular_limit):
+        if not clones.may_accept_regular(tunnel.host.settings.regular_limit):
             raise NoAdditionalSas("there are enough Child SAs already")
         return None
     if not cpus:

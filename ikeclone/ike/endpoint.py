@@ -135,7 +135,8 @@ class Endpoint:
             tunnel.children.refuse(sa, child, reason, now)
 
     def _children(self, spis: tuple[int, ...]) -> list[tuple[Tunnel, IkeSa, Child]]:
-        return [(sa.tunnel, sa, sa.children[spi]) for sa in self.ike_sas() for spi in spis if spi in sa.children]
+        found = [(sa, sa.children[spi]) for sa in self.ike_sas() for spi in spis if spi in sa.children]
+        return [(child.tunnel, sa, child) for sa, child in found]
 
     # Time and messages
 

@@ -45,7 +45,7 @@ class DeleteChildren(Exchange):
         for child in going:
             child.enter(ChildState.DELETING)
         for child in going:
-            self.sa.tunnel.children.senders.deactivate(child)
+            child.tunnel.children.senders.deactivate(child)
         spis = tuple(child.inbound_spi.to_bytes(4, "big") for child in going)
         return (Delete(ProtocolId.ESP, spis),) if spis else None
 
@@ -57,7 +57,7 @@ class DeleteChildren(Exchange):
 
     def _remove(self, now: float) -> None:
         for child in self._children:
-            self.sa.tunnel.children.remove(self.sa, child, now)
+            child.tunnel.children.remove(self.sa, child, now)
 
 
 class Withdraw(Exchange):
@@ -128,5 +128,5 @@ def _delete_children(sa: IkeSa, spis: Sequence[bytes], now: float) -> Payloads:
         sa.early_deletes.update(spi for spi in numbers if spi not in by_spi)
     ours = tuple(c.inbound_spi.to_bytes(4, "big") for c in going if c.state is not ChildState.DELETING)
     for child in going:
-        sa.tunnel.children.remove(sa, child, now, by_peer=True)
+        child.tunnel.children.remove(sa, child, now, by_peer=True)
     return (Delete(ProtocolId.ESP, ours),) if ours else ()

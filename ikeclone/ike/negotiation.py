@@ -54,22 +54,22 @@ class ChildOffer:
         ), chosen
 
 
-def proposals_of(sa: IkeSa, *, with_pfs: bool) -> tuple[Proposal, ...]:
+def proposals_of(sa: IkeSa, connection: Connection, *, with_pfs: bool) -> tuple[Proposal, ...]:
     """The connection's ESP proposals; with PFS they name their own key exchange methods or else the IKE SA's."""
-    connection = sa.tunnel.connection
     esp = without_additional(connection.esp)
     if not (with_pfs and connection.pfs):
         return with_ke(esp, ())
     return with_ke(esp, ke_methods(esp) or (sa.suite.ke,))
 
 
-def make_offer(sa: IkeSa, cpu: int | None, resource: bytes | None, *, with_pfs: bool) -> ChildOffer:
+def make_offer(
+    sa: IkeSa, connection: Connection, cpu: int | None, resource: bytes | None, *, with_pfs: bool
+) -> ChildOffer:
     """An offer for this CPU, with a fresh SPI that the data plane reserves."""
-    connection = sa.tunnel.connection
     spi = sa.host.resources.allocate_spi(cpu)
     return ChildOffer(
         spi,
-        numbered(proposals_of(sa, with_pfs=with_pfs), spi.to_bytes(4, "big")),
+        numbered(proposals_of(sa, connection, with_pfs=with_pfs), spi.to_bytes(4, "big")),
         of_end(connection.local, sa.path.local),
         of_end(connection.remote, sa.path.remote),
         connection.mode,
@@ -86,15 +86,16 @@ class Answer:
     payloads: Payloads
 
 
-def choose_proposal(sa: IkeSa, message: Message, *, with_pfs: bool) -> Proposal:
+def choose_proposal(sa: IkeSa, connection: Connection, message: Message, *, with_pfs: bool) -> Proposal:
     """The offered proposal that the connection takes; raises NoProposalChosen."""
-    configured = proposals_of(sa, with_pfs=with_pfs)
+    configured = proposals_of(sa, connection, with_pfs=with_pfs)
     return choose(message.require(Sa).proposals, configured, spi_size(ProtocolId.ESP))
 
 
-def make_answer(sa: IkeSa, message: Message, chosen: Proposal, cpu: int | None, resource: bytes | None) -> Answer:
+def make_answer(
+    sa: IkeSa, connection: Connection, message: Message, chosen: Proposal, cpu: int | None, resource: bytes | None
+) -> Answer:
     """Agree to an offer; raises TsUnacceptable. `resource` None ignores SA_RESOURCE_INFO."""
-    connection = sa.tunnel.connection
     remote = narrow(message.require(TsI).selectors, of_end(connection.remote, sa.path.remote))
     local = narrow(message.require(TsR).selectors, of_end(connection.local, sa.path.local))
     mode = _mode(connection, message)
@@ -131,8 +132,15 @@ class Keyed:
 class Request:
     """Our side of CREATE_CHILD_SA for a Child SA: offer, nonce and, with PFS, a key pair."""
 
-    def __init__(self, sa: IkeSa, cpu: int | None, resource: bytes | None, method: KeMethod | None = None) -> None:
-        self.offer = make_offer(sa, cpu, resource, with_pfs=True)
+    def __init__(
+        self,
+        sa: IkeSa,
+        connection: Connection,
+        cpu: int | None,
+        resource: bytes | None,
+        method: KeMethod | None = None,
+    ) -> None:
+        self.offer = make_offer(sa, connection, cpu, resource, with_pfs=True)
         self.nonce = sa.host.random(NONCE_SIZE)
         self.methods = ke_methods(self.offer.proposals)
         self._pair = kex.generate(method or self.methods[0], sa.host.random) if self.methods else None
@@ -165,12 +173,14 @@ class Request:
             raise
 
 
-def respond(sa: IkeSa, message: Message, cpu: int | None, resource: bytes | None) -> tuple[Keyed, Payloads]:
+def respond(
+    sa: IkeSa, connection: Connection, message: Message, cpu: int | None, resource: bytes | None
+) -> tuple[Keyed, Payloads]:
     """Agree to a CREATE_CHILD_SA request: the Child SA and the response's payloads; raises PeerError."""
-    chosen = choose_proposal(sa, message, with_pfs=True)
+    chosen = choose_proposal(sa, connection, message, with_pfs=True)
     nonces = message.require(Nonce).data, sa.host.random(NONCE_SIZE)
     shared, ke = _answer_ke(sa, message, ke_of(chosen))
-    answer = make_answer(sa, message, chosen, cpu, resource)
+    answer = make_answer(sa, connection, message, chosen, cpu, resource)
     theirs, ours = child_keys(sa.suite.prf, sa.keys.sk_d, answer.agreement.suite, shared, *nonces)
     first, *rest = answer.payloads
     return Keyed(answer.agreement, ours, theirs, nonces), (first, Nonce(nonces[1]), *ke, *rest)

@@ -32,7 +32,7 @@ class Openings:
         """Open a clone for a CPU that has traffic, if it may have one."""
         sa = self._tunnel.ike
         if sa is not None and self._tunnel.usable and self._clones.may_open(cpu, self._host.resources.cpus(), now):
-            sa.enqueue(CreateChild(sa, cpu), now)
+            sa.enqueue(CreateChild(sa, self._tunnel, cpu), now)
 
     def fallback_up(self, now: float, *, opened_by_us: bool) -> None:
         """An eager connection opens its clones at once, unless the peer opened the fallback: then it goes first.
@@ -100,7 +100,7 @@ class Openings:
         if isinstance(error, TemporaryFailure):
             self._tunnel.note(Kind.PROGRESS, f"no Child SA yet, will try again: {error}")
             self.replace_fallback(now, self._tunnel.next_delay())
-        else:
+        elif not self._tunnel.go_alone(now):
             self._tunnel.note(Kind.FAILED, f"no Child SA: {error}")
 
     def replace_fallback(self, now: float, delay: float | None = None) -> None:
@@ -116,4 +116,4 @@ class Openings:
         """Make the fallback, unless it is there or being made; `instead_of` is one that is about to be deleted."""
         sa, clones = self._tunnel.ike, self._clones
         if clones.fallback in (None, instead_of) and None not in clones.pending and sa is not None:
-            sa.enqueue(CreateChild(sa, None), now)
+            sa.enqueue(CreateChild(sa, self._tunnel, None), now)

@@ -34,21 +34,21 @@ class RekeyChild(Exchange):
         super().__init__(sa)
         self.old, self._method = old, method
         self.rival: Rival | None = None
-        self._request = Request(sa, old.cpu, None, method)
+        self._request = Request(sa, old.tunnel.connection, old.cpu, None, method)
 
     def request(self, now: float) -> Payloads | None:
         if self.old.state is not ChildState.INSTALLED:
             self._free()
             return None
         self.old.enter(ChildState.REKEYING)
-        self.sa.tunnel.children.rekeys[self.old] = self
+        self.old.tunnel.children.rekeys[self.old] = self
         spi = self.old.inbound_spi.to_bytes(4, "big")
         return (Notify(NotifyType.REKEY_SA, b"", ProtocolId.ESP, spi), *self._request.payloads())
 
     def response(self, message: Message, now: float) -> None:
         raise_refusal(message)
         keyed = self._request.complete(self.sa, message)
-        tunnel = self.sa.tunnel
+        tunnel = self.old.tunnel
         tunnel.children.rekeys.pop(self.old, None)
         new = tunnel.children.add(self.sa, keyed, now, cpu=self.old.cpu, opened_by_us=True, replaces=self.old)
         rival = self.rival
@@ -64,7 +64,7 @@ class RekeyChild(Exchange):
             self.sa.enqueue(DeleteChildren(self.sa, (self.old,)), now)
 
     def failed(self, error: PeerError, now: float) -> None:
-        tunnel = self.sa.tunnel
+        tunnel = self.old.tunnel
         tunnel.children.rekeys.pop(self.old, None)
         self._free()
         if self.old.state is not ChildState.REKEYING:
@@ -83,7 +83,7 @@ class RekeyChild(Exchange):
             tunnel.children.rekey_later(self.old, now)
 
     def dropped(self) -> None:
-        self.sa.tunnel.children.rekeys.pop(self.old, None)
+        self.old.tunnel.children.rekeys.pop(self.old, None)
         self._free()
 
     def _free(self) -> None:
@@ -98,22 +98,22 @@ class RekeyChild(Exchange):
 
     def _leave_to(self, rival: Rival) -> None:
         self.old.enter(ChildState.REKEYED)
-        self.sa.tunnel.children.senders.serve_on_proof(self.sa, rival.child)
+        self.old.tunnel.children.senders.serve_on_proof(self.sa, rival.child)
 
 
 def respond_rekey_child(sa: IkeSa, message: Message, rekey: Notify, now: float) -> Payloads:
     """Answer a request to rekey a Child SA: receive on the new one, send on it when the peer shows that it has it."""
-    tunnel = sa.tunnel
     old = next((c for c in sa.children.values() if c.outbound_spi.to_bytes(4, "big") == rekey.spi), None)
     if old is None and sa.creating_children:
         raise TemporaryFailure("it may be the SA whose response is on its way")
     if old is None:
         return (Notify(ChildSaNotFound.notify, b"", ProtocolId.ESP, rekey.spi),)
+    tunnel = old.tunnel
     tunnel.children.senders.named(old)
     ours = tunnel.children.rekeys.get(old)
     if old.state not in (ChildState.INSTALLED, ChildState.REKEYING) or (ours and ours.rival):
         raise TemporaryFailure(f"{old.name} has been replaced already")
-    keyed, payloads = respond(sa, message, old.cpu, None)
+    keyed, payloads = respond(sa, tunnel.connection, message, old.cpu, None)
     new = tunnel.children.add(sa, keyed, now, cpu=old.cpu, opened_by_us=False, replaces=old)
     if ours is not None:
         ours.rival = Rival(new, keyed.nonces)

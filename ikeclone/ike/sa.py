@@ -132,6 +132,11 @@ class IkeSa:
         """The SPI that the peer addresses us by."""
         return self.spi_i if self.initiator else self.spi_r
 
+    @property
+    def _served(self) -> tuple[Tunnel, ...]:
+        """Those whose Child SAs it has."""
+        return tuple(dict.fromkeys(child.tunnel for child in self.children.values()))
+
     def enter(self, state: State, handlers: dict[ExchangeType, Handler] | None = None) -> None:
         """Change the state and the requests that are legal in it; a change that the table does not know is a bug."""
         if state not in TRANSITIONS[self.state]:
@@ -161,14 +166,16 @@ class IkeSa:
         if arrival is Arrival.REPEATED:
             if self._is_repetition(message, datagram):
                 self.host.send(self.responses.answer(message.header.message_id), self.path)
-                self.tunnel.children.senders.doubted(self, now)
+                for tunnel in self._served:
+                    tunnel.children.senders.doubted(self, now)
             return
         if (opened := self._open(message, datagram)) is None:
             return
         self.heard = now
         self._follow(path)
         self.responses.received(message.header.message_id)
-        self.tunnel.children.senders.proven(self, message.header.message_id)
+        for tunnel in self._served:
+            tunnel.children.senders.proven(self, message.header.message_id)
         self._respond(message.header, *opened, now)
 
     def _respond(self, header: Header, first: PayloadType, plaintext: bytes, now: float) -> None:
@@ -230,7 +237,7 @@ class IkeSa:
     def _delete_early(self, now: float) -> None:
         """Now that the response is there, do the deletes that overtook it."""
         for child in [c for c in self.children.values() if c.outbound_spi in self.early_deletes]:
-            self.tunnel.children.remove(self, child, now, by_peer=True)
+            child.tunnel.children.remove(self, child, now, by_peer=True)
         if not self.changing_children:
             self.early_deletes.clear()
 
@@ -279,7 +286,7 @@ class IkeSa:
         if path != self.path and self.abilities.nat.remote and path.local == self.path.local:
             self.path = path
             for child in self.children.values():
-                self.tunnel.children.move(self, child, path)
+                child.tunnel.children.move(self, child, path)
 
     # Sending
 
@@ -426,7 +433,7 @@ class IkeSa:
         self.queue.clear()
         self.requests.outstanding.clear()
         for child in tuple(self.children.values()):
-            self.tunnel.children.remove(self, child, now)
+            child.tunnel.children.remove(self, child, now)
         if linger:
             self.host.timers.set(self, "forget", now + self._linger, lambda _: self.tunnel.forget(self))
         else:

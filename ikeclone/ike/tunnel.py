@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from ikeclone.backend import Path
 from ikeclone.connection import Auto, Choice, Connection, Identity
 from ikeclone.errors import LocalError, PeerError
+from ikeclone.ike import sharing
 from ikeclone.ike.actions import Kind
 from ikeclone.ike.auth import Authenticate, AuthResponder
 from ikeclone.ike.child import ChildState
@@ -24,6 +25,7 @@ from ikeclone.ike.rekey_child import RekeyChild
 from ikeclone.ike.rekey_ike import RekeyIke
 from ikeclone.ike.sa import IkeSa, State
 from ikeclone.numbers import KeMethod
+from ikeclone.wire.message import Message
 
 if TYPE_CHECKING:
     from ikeclone.ike.endpoint import Endpoint
@@ -46,6 +48,7 @@ class Tunnel:
         self.clones: Clones = self.children.clones
         self.openings = Openings(self)
         self._attempts = 0
+        self._alone = False
 
     @property
     def detects_nat(self) -> bool:
@@ -77,6 +80,29 @@ class Tunnel:
         instance = self.endpoint.tunnels[connection.name] = Tunnel(self.endpoint, connection, self)
         return instance
 
+    # The IKE SA of other connections
+
+    def join(self, sa: IkeSa) -> None:
+        """Use an IKE SA that is there."""
+        self.ike, self.peer, self._attempts = sa, sa.tunnel.peer, 0
+        self.host.timers.cancel(self, "revive")
+        self.note(Kind.PROGRESS, f"using IKE SA #{sa.serial} of {sa.tunnel.connection.name}")
+
+    def for_traffic(self, sa: IkeSa, message: Message) -> Tunnel:
+        """Whose Child SA a peer asks for, on this connection's IKE SA."""
+        tunnel = sharing.for_traffic(sa, message)
+        if tunnel.ike is None:
+            tunnel.join(sa)
+        return tunnel
+
+    def go_alone(self, now: float) -> bool:
+        """The peer has no Child SA for us on another connection's IKE SA: try one of our own, if that is new."""
+        if self.ike is None or self.ike.tunnel is self or self._alone:
+            return False
+        self.ike, self._alone = None, True
+        self.initiate(now)
+        return True
+
     def _end_if_unused(self) -> None:
         if self.template is None or self.initiation is not None:
             return
@@ -99,6 +125,11 @@ class Tunnel:
 
     def initiate(self, now: float) -> None:
         """Start a new IKE SA; raises LocalError without an address, a key or a way to the peer."""
+        if not self._alone and (sa := sharing.usable_by(self)) is not None:
+            self.wanted = True
+            self.join(sa)
+            self.openings.open_fallback(now)
+            return
         local, remote = self.connection.local.address, self.connection.remote.address
         if local is None or remote is None:
             raise LocalError(f"{self.connection.name} names no address of its peer: only the peer can bring it up")
@@ -118,6 +149,9 @@ class Tunnel:
             embryo.close(now, "taken down")
         if self.ike is None:
             self.note(Kind.IKE_DOWN, "the connection is down")
+        elif sharing.leave(self, self.ike, now):
+            self.ike = None
+            self.note(Kind.IKE_DOWN, "the connection is down; its IKE SA serves others")
         else:
             _finish(self.ike, "taken down", now)
 
@@ -128,7 +162,7 @@ class Tunnel:
         if ike:
             self.ike.enqueue(RekeyIke(self.ike), now)
             return 1
-        children = [c for c in self.ike.children.values() if c.state is ChildState.INSTALLED]
+        children = [c for c in self.clones if c.state is ChildState.INSTALLED and c.inbound_spi in self.ike.children]
         for child in children:
             self.ike.enqueue(RekeyChild(self.ike, child), now)
         return len(children)
@@ -191,7 +225,7 @@ class Tunnel:
         self.note(Kind.IKE_UP, f"#{sa.serial}: IKE SA established with {peer} at {sa.path.remote}, {sa.suite}")
         if initial_contact:
             close_former(sa, now)
-        if former is not None and former.state is State.ESTABLISHED:
+        if former is not None and former.state is State.ESTABLISHED and not sharing.leave(self, former, now):
             self._keep_one(former, sa, now)
 
     def settle(self, sa: IkeSa, now: float) -> None:
@@ -212,14 +246,16 @@ class Tunnel:
 
     def superseded(self, old: IkeSa, new: IkeSa) -> None:
         """The IKE SA was rekeyed."""
-        if self.ike is old:
-            self.ike = new
-        self.children.senders.carried_over(new)
+        for tunnel in {self, *sharing.users(old)}:
+            if tunnel.ike is old:
+                tunnel.ike = new
+            tunnel.children.senders.carried_over(new)
         self.note(Kind.IKE_REKEYED, f"#{new.serial}: IKE SA rekeyed, replaces #{old.serial}")
 
     def closed(self, sa: IkeSa, now: float, reason: str, *, peer_dead: bool) -> None:
         """An IKE SA has ended, whichever it was."""
-        self._ended(sa, now, reason, peer_dead=peer_dead)
+        for tunnel in (self, *(user for user in sharing.users(sa) if user is not self)):
+            tunnel._ended(sa, now, reason, peer_dead=peer_dead)
         self._end_if_unused()
 
     def _ended(self, sa: IkeSa, now: float, reason: str, *, peer_dead: bool) -> None:

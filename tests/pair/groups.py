@@ -85,12 +85,12 @@ class ForeignChild(CreateChild):
     """A request of a peer with other habits than ours: whenever it likes, with whatever it likes in the notify."""
 
     def __init__(self, sa: IkeSa, cpu: int | None, resource: bytes | None) -> None:
-        super().__init__(sa, cpu)
+        super().__init__(sa, sa.tunnel, cpu)
         self._resource = resource
 
     def request(self, now: float) -> Payloads:
         self._clones.queued.discard(self.cpu)
-        self._request = Request(self.sa, self.cpu, self._resource)
+        self._request = Request(self.sa, self.sa.tunnel.connection, self.cpu, self._resource)
         return self._request.payloads()
 
 

@@ -41,7 +41,7 @@ def second(net: Network) -> None:
     for side, (ours, theirs) in zip(net.sides, (subnets, subnets[::-1]), strict=True):
         local = replace(side.conn.local, selectors=(TrafficSelector.of(ip_network(ours)),))
         remote = replace(side.conn.remote, selectors=(TrafficSelector.of(ip_network(theirs)),))
-        side.endpoint.add(replace(side.conn, name=OTHER, local=local, remote=remote), net.now)
+        side.endpoint.add(replace(side.conn, name=OTHER, local=local, remote=remote, fragmentation=False), net.now)
 
 
 def both_up(net: Network) -> None:

@@ -1,0 +1,64 @@
+"""Several connections on one IKE SA: those that have the same ends, and differ in their traffic only."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ikeclone.connection import Connection, End
+from ikeclone.ike.informational import DeleteChildren
+from ikeclone.ike.negotiation import has_traffic
+from ikeclone.wire.message import Message
+
+if TYPE_CHECKING:
+    from ikeclone.ike.sa import IkeSa
+    from ikeclone.ike.tunnel import Tunnel
+
+
+def may_share(one: Tunnel, other: Tunnel) -> bool:
+    """Whether an IKE SA of one is as good for the other; not if its peer may be any of several."""
+    single = one.template is None and other.template is None and one.connection.remote.address is not None
+    return single and _ends(one.connection) == _ends(other.connection)
+
+
+def _ends(connection: Connection) -> tuple[object, ...]:
+    """All that an IKE SA and its authentication depend on."""
+    said = connection
+    manners = said.encapsulation, said.clones_encap, said.fragmentation, said.ppk, said.ppk_ids
+    return _end(said.local), _end(said.remote), said.ike, manners
+
+
+def _end(end: End) -> End:
+    return replace(end, selectors=(), source=None, interface_addresses=())
+
+
+def usable_by(tunnel: Tunnel) -> IkeSa | None:
+    """The IKE SA of another connection that this one may use."""
+    others = (other for other in tunnel.endpoint.tunnels.values() if other is not tunnel and other.usable)
+    return next((other.ike for other in others if may_share(other, tunnel)), None)
+
+
+def users(sa: IkeSa) -> list[Tunnel]:
+    """The connections that use an IKE SA."""
+    return [tunnel for tunnel in sa.tunnel.endpoint.tunnels.values() if tunnel.ike is sa]
+
+
+def leave(tunnel: Tunnel, sa: IkeSa, now: float) -> bool:
+    """Leave an IKE SA to the other connections that need it, without Child SAs of this one; False if there are none."""
+    others = [other for other in users(sa) if other is not tunnel and (other.wanted or other.clones.children)]
+    if not others:
+        return False
+    children = tuple(child for child in sa.children.values() if child.tunnel is tunnel)
+    if children:
+        sa.enqueue(DeleteChildren(sa, children), now)
+    if sa.tunnel is tunnel:
+        sa.tunnel = others[0]
+    return True
+
+
+def for_traffic(sa: IkeSa, message: Message) -> Tunnel:
+    """Whose Child SA a request means, of the connections that the IKE SA's peer may use; those that use it first."""
+    owner = sa.tunnel
+    sharing = (t for t in owner.endpoint.tunnels.values() if t is not owner and may_share(t, owner))
+    candidates = sorted(sharing, key=lambda tunnel: tunnel.ike is not sa)
+    return next((t for t in (owner, *candidates) if has_traffic(t.connection, sa.path, message)), owner)

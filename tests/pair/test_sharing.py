@@ -1,0 +1,178 @@
+"""Several connections on one IKE SA: what each of them does, and what they leave to the others."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from ipaddress import ip_network
+
+import pytest
+
+from ikeclone.connection import End, Timing
+from ikeclone.ike.actions import Kind
+from ikeclone.ike.sa import State
+from ikeclone.ike.tunnel import Tunnel
+from ikeclone.selectors import TrafficSelector
+from tests.pair.network import NAME, Network, Side
+
+OTHER = "the-other"
+TIMING = Timing(margin=60, dpd_delay=10, retransmit_timeout=15)
+
+
+def tunnel(side: Side, name: str) -> Tunnel:
+    return side.endpoint.tunnels[name]
+
+
+def act(side: Side, command: str, name: str, *arguments: object) -> None:
+    getattr(tunnel(side, name), command)(side.network.now, *arguments)
+    side.network.settle(side)
+    side.network.run(2)
+
+
+def net_of_two(**changes: object) -> Network:
+    """Two connections with the same ends, for other subnets; `changes` are the second one's on both sides."""
+    net = Network(west={"timing": TIMING}, east={"timing": TIMING})
+    for side in net.sides:
+        conn = side.conn
+        local, remote = moved(conn.local), moved(conn.remote)
+        side.endpoint.add(replace(conn, name=OTHER, local=local, remote=remote, **changes), net.now)  # type: ignore[arg-type]
+    return net
+
+
+def moved(end: End) -> End:
+    """The end with 192.0.1x.0/24 in place of 192.0.x.0/24."""
+    subnet = str(end.selectors[0]).replace("192.0.", "192.0.1")
+    return replace(end, selectors=(TrafficSelector.of(ip_network(subnet)),))
+
+
+def both_up(**changes: object) -> Network:
+    net = net_of_two(**changes)
+    for name in (NAME, OTHER):
+        act(net.west, "up", name)
+    return net
+
+
+def living(side: Side) -> list[State]:
+    return [sa.state for sa in side.endpoint.ike_sas() if sa.state is not State.DEAD]
+
+
+def counts(net: Network) -> list[list[int]]:
+    """How many Child SAs each connection has, west's and east's."""
+    return [[len(tunnel(side, name).clones.children) for name in (NAME, OTHER)] for side in net.sides]
+
+
+def agree(net: Network) -> None:
+    west, east = (side.backend.installed for side in net.sides)
+    assert {sa.outbound_spi: sa.connection for sa in west.values()} == {spi: sa.connection for spi, sa in east.items()}
+    assert not any(side.backend.reserved for side in net.sides)
+
+
+def test_the_second_connection_takes_the_ike_sa_of_the_first() -> None:
+    net = both_up()
+    assert living(net.west) == living(net.east) == [State.ESTABLISHED]
+    assert counts(net) == [[1, 1], [1, 1]]
+    for side in net.sides:
+        assert side.backend.policies.keys() == {NAME, OTHER}
+        assert tunnel(side, NAME).ike is tunnel(side, OTHER).ike
+    agree(net)
+
+
+def test_with_other_ends_it_has_its_own() -> None:
+    net = both_up(fragmentation=False)
+    assert len(living(net.west)) == 2
+    assert counts(net) == [[1, 1], [1, 1]]
+
+
+def test_clones_are_of_the_connection_whose_traffic_opens_them() -> None:
+    net = both_up()
+    for name, cpu in ((NAME, 0), (OTHER, 0), (OTHER, 1)):
+        net.west.endpoint.acquire(name, cpu, net.now)
+        net.settle(net.west)
+        net.run(3)
+    assert counts(net) == [[2, 3], [2, 3]]
+    assert sorted(child.name for child in tunnel(net.east, OTHER).clones) == [f"{OTHER}-{i}" for i in range(3)]
+    agree(net)
+
+
+@pytest.mark.parametrize("ike", [False, True])
+@pytest.mark.parametrize("name", [NAME, OTHER])
+def test_rekeys_leave_each_what_it_has(name: str, ike: bool) -> None:
+    net = both_up()
+    before = {name: tunnel(net.west, name).clones.fallback for name in (NAME, OTHER)}
+    for side in net.sides:
+        act(side, "rekey", name, ike)
+        net.run(40)
+    assert counts(net) == [[1, 1], [1, 1]]
+    assert living(net.west) == living(net.east) == [State.ESTABLISHED]
+    changed = [name for name in (NAME, OTHER) if tunnel(net.west, name).clones.fallback is not before[name]]
+    assert changed == ([] if ike else [name])
+    assert tunnel(net.west, NAME).ike is tunnel(net.west, OTHER).ike
+    agree(net)
+
+
+@pytest.mark.parametrize(("first", "last"), [(NAME, OTHER), (OTHER, NAME)])
+@pytest.mark.parametrize("of", ["west", "east"])
+def test_down_takes_one_and_the_ike_sa_goes_with_the_last(first: str, last: str, of: str) -> None:
+    net = both_up()
+    side = getattr(net, of)
+    act(side, "down", first)
+    assert [len(tunnel(each, first).clones.children) for each in net.sides] == [0, 0]
+    assert [len(tunnel(each, last).clones.children) for each in net.sides] == [1, 1]
+    assert living(net.west) == [State.ESTABLISHED]
+    assert side.kinds(Kind.IKE_DOWN)[-1].connection == first
+    act(side, "down", last)
+    assert counts(net) == [[0, 0], [0, 0]]
+    assert living(net.west) == living(net.east) == []
+
+
+def test_one_that_was_taken_down_comes_up_on_the_same_ike_sa() -> None:
+    net = both_up()
+    act(net.west, "down", NAME)
+    act(net.west, "up", NAME)
+    assert counts(net) == [[1, 1], [1, 1]]
+    assert living(net.west) == [State.ESTABLISHED]
+    agree(net)
+
+
+def test_one_that_goes_down_before_it_is_up_leaves_nothing() -> None:
+    net = both_up()
+    act(net.west, "down", OTHER)
+    tunnel(net.west, OTHER).up(net.now)
+    net.settle(net.west)
+    tunnel(net.west, OTHER).down(net.now)
+    net.settle(net.west)
+    net.run(60)
+    assert counts(net) == [[1, 0], [1, 0]]
+    agree(net)
+
+
+def test_a_peer_that_vanishes_is_awaited_by_both() -> None:
+    net = both_up()
+    net.link.cut = True
+    net.run(60)
+    assert counts(net) == [[0, 0], [0, 0]]
+    net.link.cut = False
+    net.run(120)
+    assert counts(net) == [[1, 1], [1, 1]]
+    agree(net)
+
+
+def test_a_peer_that_has_it_on_an_ike_sa_of_its_own_is_asked_for_that() -> None:
+    net = net_of_two()
+    east = net.east.endpoint
+    other = east.tunnels[OTHER]
+    other.connection = replace(other.connection, fragmentation=False)
+    for name in (NAME, OTHER):
+        act(net.west, "up", name)
+    net.run(5)
+    assert counts(net) == [[1, 1], [1, 1]]
+    assert len(living(net.west)) == 2
+    agree(net)
+
+
+def test_either_side_may_open_the_second() -> None:
+    net = net_of_two()
+    act(net.west, "up", NAME)
+    act(net.east, "up", OTHER)
+    assert counts(net) == [[1, 1], [1, 1]]
+    assert living(net.west) == living(net.east) == [State.ESTABLISHED]
+    agree(net)
