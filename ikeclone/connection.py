@@ -10,7 +10,7 @@ from cryptography import x509
 
 from ikeclone.backend import Handling, Mode
 from ikeclone.crypto.signature import PublicKey, SignaturePolicy
-from ikeclone.numbers import IdType
+from ikeclone.numbers import EapType, IdType
 from ikeclone.pki.dn import Name, is_name
 from ikeclone.selectors import IPAddress, TrafficSelector
 from ikeclone.wire.payloads import Proposal
@@ -104,14 +104,23 @@ class SendCert(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Authby:
-    """The ways in which an end may prove who it is (`authby=`, `leftauth=`); signatures are to a policy's liking."""
+    """The ways in which an end may prove who it is (`authby=`, `leftauth=`); signatures are to a policy's liking.
+
+    `eap` is by which methods of EAP an initiator may, after the other end has proven itself with a signature.
+    """
 
     secret: bool = False
     null: bool = False
     signatures: SignaturePolicy | None = None
+    eap: tuple[EapType, ...] = ()
 
     def __str__(self) -> str:
-        words = ("a preshared key", self.secret), ("a signature", self.signatures), ("nothing", self.null)
+        words = (
+            ("a preshared key", self.secret),
+            ("a signature", self.signatures),
+            ("EAP", self.eap),
+            ("nothing", self.null),
+        )
         return " or ".join(word for word, allowed in words if allowed)
 
 
@@ -125,7 +134,7 @@ class End:
     `identity` None is the address, or with `from_certificate` whatever the peer's certificate is one for.
     `certificates` are the end's own and those between it and its authority; a peer must then have that one. Without,
     a peer's must come from one of `anchors` or, if there are none, from any authority that the host trusts. With
-    `public_key` there is no need of certificates.
+    `public_key` there is no need of certificates. `user` is the name for EAP: ours, or the only one to be let in.
     """
 
     address: IPAddress | None
@@ -138,6 +147,7 @@ class End:
     anchors: tuple[x509.Certificate, ...] = ()
     public_key: PublicKey | None = None
     send_certificate: SendCert = SendCert.ALWAYS
+    user: str | None = None
     interface_addresses: tuple[IPv4Interface | IPv6Interface, ...] = ()
 
 
@@ -206,6 +216,14 @@ class Ppk:
     identities: tuple[Identity, ...]
     name: bytes
     key: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Password:
+    """The password of a user, for EAP. Never printed."""
+
+    user: str
+    text: str = field(repr=False)
 
 
 def find_secret(secrets: tuple[Secret, ...], local: Identity, remote: Identity) -> Secret | None:

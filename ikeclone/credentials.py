@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 
 from cryptography import x509
 
-from ikeclone.connection import Ppk, Secret
+from ikeclone.connection import Password, Ppk, Secret
 from ikeclone.crypto.signature import PrivateKey, PublicKey
 from ikeclone.pki.store import Store
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """Preshared keys and private keys, never printed; authorities, and lists of what they revoked.
+    """Preshared keys, private keys and passwords, never printed; authorities, and lists of what they revoked.
 
     With `strict` a peer's certificate of which no list speaks is refused.
     """
@@ -24,7 +24,13 @@ class Credentials:
     lists: tuple[x509.CertificateRevocationList, ...] = ()
     strict: bool = False
     ppks: tuple[Ppk, ...] = ()
+    passwords: tuple[Password, ...] = ()
 
     def key_for(self, public: PublicKey) -> PrivateKey | None:
         """Our private key to a public one, None if we have none."""
         return next((key for key in self.keys if key.public_key() == public), None)
+
+    def password_of(self, user: bytes) -> str | None:
+        """The password of a user, with or without the name of a Windows domain before it; None if we have none."""
+        names = user, user.rpartition(b"\\")[2]
+        return next((each.text for name in names for each in self.passwords if each.user.encode() == name), None)

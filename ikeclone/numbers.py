@@ -428,3 +428,18 @@ class EapCode(OpenEnum):
     RESPONSE = 2
     SUCCESS = 3
     FAILURE = 4
+
+
+class EapType(OpenEnum):
+    """RFC 3748 section 5 and later ones."""
+
+    IDENTITY = 1
+    NOTIFICATION = 2
+    NAK = 3
+    MD5_CHALLENGE = 4
+    OTP = 5
+    GTC = 6
+    TLS = 13
+    TTLS = 21
+    MSCHAPV2 = 26
+    EXPANDED = 254

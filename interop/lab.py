@@ -107,10 +107,12 @@ class Lab:
         secret: str = SECRET,
         papers: Papers | None = None,
         ppk: tuple[str, str] | None = None,
+        users: Mapping[str, str] | None = None,
     ) -> None:
         """Start our daemon, anew if it runs, with the connection `gw` and more `settings` in ipsec.conf.
 
-        `papers` are there for leftcert=own.pem; `ppk` is the name and text of a postquantum preshared key.
+        `papers` are there for leftcert=own.pem; `ppk` is the name and text of a postquantum preshared key; `users` have
+        passwords.
         """
         if self._daemon:
             self._daemon.stop()
@@ -119,6 +121,7 @@ class Lab:
         secrets = f'@west @east : PSK "{secret}"\n'
         if ppk:
             secrets += ': PPKS "{}" "{}"\n'.format(*ppk)
+        secrets += "".join(f'{user} : EAP "{password}"\n' for user, password in (users or {}).items())
         if papers:
             secrets += ": PKCS8 own.key\n"
             _file(papers, self.logs)

@@ -13,7 +13,7 @@ from ikeclone.demo.waiting import wait_until
 from interop.authority import Papers
 
 PLUGINS = (
-    "random nonce openssl pem pkcs1 pkcs8 x509 pubkey kdf hmac gcm aes sha2 ctr "
+    "random nonce openssl pem pkcs1 pkcs8 x509 pubkey kdf hmac gcm aes sha1 sha2 ctr eap-identity eap-mschapv2 "
     "kernel-libipsec kernel-netlink socket-default vici"
 )
 STRONGSWAN_CONF = """\
@@ -54,7 +54,8 @@ connections {{ gw {{
 }} }}
 secrets {{ ike-1 {{ id-1 = {local.name}
   id-2 = {remote.name}
-  secret = "{secret}" }} {ppk} }}
+  secret = "{secret}" }} {ppk}
+  {users} }}
 """
 SECRET = "lab-secret-of-16-bytes"  # noqa: S105  only ever a lab's
 CONNECTION = {"proposals": "aes128-sha256-x25519"}
@@ -96,6 +97,7 @@ class StrongSwan:
         self._outside = root / "run" / local.name
         self._local_auth = self._remote_auth = {"auth": "psk"}
         self._ppk = ""
+        self._users: Mapping[str, str] = {}
 
     def certify(self, papers: Papers, peer: str = "pubkey") -> None:
         """Have us authenticate with a certificate from the next start on, and the peer too unless it is to be psk."""
@@ -107,6 +109,18 @@ class StrongSwan:
     def know_ppk(self, name: str, key: str) -> None:
         """Have a postquantum preshared key from the next start on."""
         self._ppk = f'ppk-1 {{ id = {name}\n  secret = "{key}" }}'
+
+    def serve_users(self, papers: Papers, users: Mapping[str, str]) -> None:
+        """Have us authenticate with a certificate and the peer as one of these users, by their passwords, from the next
+        start on."""
+        self.certify(papers)
+        self._remote_auth, self._users = {"auth": "eap-mschapv2", "eap_id": "%any"}, users
+
+    def be_user(self, papers: Papers, user: str, password: str) -> None:
+        """Have us authenticate as a user and the peer with a certificate of this authority, from the next start on."""
+        self._file("x509ca", root=papers.root)
+        self._local_auth, self._remote_auth = {"auth": "eap-mschapv2", "eap_id": user}, {"auth": "pubkey"}
+        self._users = {user: password}
 
     def know_keys(self, papers: Papers, peer: Papers) -> None:
         """Have both hosts authenticate with keys that are known without certificates, from the next start on."""
@@ -138,6 +152,9 @@ class StrongSwan:
             remote=self.remote,
             secret=secret,
             ppk=self._ppk,
+            users=_lines(
+                {f"eap-{user}": f'{{ id = {user}\n  secret = "{text}" }}' for user, text in self._users.items()}, " "
+            ),
             local_auth=_lines(self._local_auth),
             remote_auth=_lines(self._remote_auth),
             connection=_lines(CONNECTION | dict(connection or {})),
@@ -203,8 +220,8 @@ class StrongSwan:
         return ["env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", *settings, "chroot", self.root, *command]
 
 
-def _lines(settings: Mapping[str, str]) -> str:
-    return "\n  ".join(f"{name} = {value}" for name, value in settings.items())
+def _lines(settings: Mapping[str, str], between: str = " = ") -> str:
+    return "\n  ".join(f"{name}{between}{value}" for name, value in settings.items())
 
 
 def _child(section: str) -> SwanChild:

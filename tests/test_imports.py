@@ -20,6 +20,7 @@ ALLOWED: dict[str, set[str]] = {
     "ikeclone.steering": {"ikeclone.backend", "ikeclone.errors"},
     "ikeclone.wire": {"ikeclone.numbers", "ikeclone.errors", "ikeclone.selectors"},
     "ikeclone.crypto": {"ikeclone.numbers", "ikeclone.errors", "ikeclone.wire", "ikeclone.backend"},
+    "ikeclone.eap": {"ikeclone.numbers", "ikeclone.errors", "ikeclone.wire.reader", "ikeclone.crypto"},
     "ikeclone.connection": {
         "ikeclone.handling",
         "ikeclone.numbers",
@@ -38,6 +39,7 @@ ALLOWED: dict[str, set[str]] = {
         "ikeclone.backend",
         "ikeclone.wire",
         "ikeclone.crypto",
+        "ikeclone.eap",
         "ikeclone.pki",
         "ikeclone.connection",
         "ikeclone.credentials",
@@ -62,7 +64,7 @@ ALLOWED: dict[str, set[str]] = {
     "ikeclone_steering": {"ikeclone.steering", "ikeclone.bpf"},
     "ikeclone_xfrm": {"ikeclone.backend"},
 }
-SANS_IO = ("ikeclone.wire", "ikeclone.crypto", "ikeclone.pki", "ikeclone.ike", "ikeclone.config")
+SANS_IO = ("ikeclone.wire", "ikeclone.crypto", "ikeclone.eap", "ikeclone.pki", "ikeclone.ike", "ikeclone.config")
 FORBIDDEN = {"asyncio", "socket", "time", "random", "secrets", "select", "subprocess", "threading"}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ikeclone.connection import Authby
 from ikeclone.crypto.schemes import Kind
 from ikeclone.crypto.signature import SignaturePolicy
-from ikeclone.numbers import HashAlgorithm
+from ikeclone.numbers import EapType, HashAlgorithm
 
 _SHA2 = (HashAlgorithm.SHA2_512, HashAlgorithm.SHA2_384, HashAlgorithm.SHA2_256)
 _HASHES = (*_SHA2, HashAlgorithm.IDENTITY, HashAlgorithm.SHA1)
@@ -29,7 +29,8 @@ _SIGNATURES = {
     "eddsa": (_EDDSA, (HashAlgorithm.IDENTITY,)),
     "pubkey": (_KINDS, (*_SHA2, HashAlgorithm.IDENTITY)),
 }
-_OTHERS = ("secret", "null")
+_EAP = {"eap-mschapv2": EapType.MSCHAPV2}
+_OTHERS = ("secret", "null", *_EAP)
 
 
 def parse_authby(text: str) -> Authby:
@@ -42,4 +43,5 @@ def parse_authby(text: str) -> Authby:
     kinds = tuple(kind for kind in _KINDS if any(kind in each for each, _ in named))
     hashes = tuple(algorithm for algorithm in _HASHES if any(algorithm in each for _, each in named))
     policy = SignaturePolicy(hashes, kinds) if named else None
-    return Authby("secret" in words, "null" in words, policy)
+    methods = tuple(_EAP[word] for word in words if word in _EAP)
+    return Authby("secret" in words, "null" in words, policy, methods)

@@ -29,7 +29,15 @@ def load_credentials(config: Config, secrets: Path, now: datetime) -> Credential
     """
     keyring = load_secrets(secrets)
     store = Store(config.authorities)
-    credentials = Credentials(keyring.secrets, keyring.keys, store, config.lists, config.setup.crl_strict, keyring.ppks)
+    credentials = Credentials(
+        keyring.secrets,
+        keyring.keys,
+        store,
+        config.lists,
+        config.setup.crl_strict,
+        keyring.ppks,
+        keyring.passwords,
+    )
     lacking = [error for conn in config.connections if (error := _lacking(conn, credentials))]
     if lacking:
         raise ConfigErrors(lacking)
@@ -65,6 +73,8 @@ class _End:
     def _to_prove(self) -> ConfigError | None:
         """What is missing to prove who we are."""
         auth, certificates = self.us.auth, self.us.certificates
+        if auth.eap:
+            return self._no_password()
         own = self.us.public_key or (public_key(certificates[0]) if certificates else None)
         if auth.signatures and own is not None:
             return None if self.credentials.key_for(own) else self._no_key()
@@ -79,6 +89,13 @@ class _End:
         known = peer.public_key or peer.certificates or peer.anchors or self.credentials.store.anchors
         if peer.auth.null or (peer.auth.signatures and known):
             return None
+        if peer.auth.eap:
+            lines = "'USER : EAP \"...\"'"
+            return (
+                None
+                if self.credentials.passwords
+                else self._mistake(f"no user has a password: put lines {lines} into ipsec.secrets")
+            )
         if peer.auth.secret:
             return self._no_secret()
         side = "right" if self.side == "left" else "left"
@@ -106,6 +123,14 @@ class _End:
             return None
         names = " ".join(str(end.identity or "%any") for end in self.conn.ends)
         return self._mistake(f"there is no preshared key: put a line '{names} : PSK \"...\"' into ipsec.secrets")
+
+    def _no_password(self) -> ConfigError | None:
+        user = self.us.user
+        if user is None:
+            return self._mistake(f"{self.side}username= is missing: EAP needs the name of the user")
+        if self.credentials.password_of(user.encode()) is None:
+            return self._mistake(f"there is no password: put a line '{user} : EAP \"...\"' into ipsec.secrets")
+        return None
 
     def _mistake(self, text: str) -> ConfigError:
         return self.conn.place.error(f"conn {self.conn.name}: {text}")

@@ -93,6 +93,7 @@ class EndKeywords(Keyworded):
     auth: Annotated[Authby | None, PlainValidator(parse_authby)] = None
     cert: str | None = None
     ca: str | None = None
+    username: str | None = None
     sendcert: Annotated[SendCert, PlainValidator(values.one_of(_SENDCERT))] = SendCert.ALWAYS
     pubkey: Key = None
     rsasigkey: Key = None
@@ -202,6 +203,11 @@ class ConnKeywords(HandlingKeywords):
         for name, end in (("left", self.left), ("right", self.right)):
             if end.needs_signatures and self.auth(end).signatures is None:
                 raise ValueError(f"{name}id=%fromcert, {name}cert= and keys are for signatures: see authby=")
+        ends = self.auth(self.left), self.auth(self.right)
+        if any(ends[n].eap and (ends[1 - n].signatures is None or ends[1 - n].eap) for n in (0, 1)):
+            raise ValueError(
+                "EAP is for one end, with leftauth= or rightauth=: the other authenticates with a signature"
+            )
         return self
 
     def auth(self, end: EndKeywords) -> Authby:

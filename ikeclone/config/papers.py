@@ -50,6 +50,7 @@ class Papers:
             anchors=self.anchors,
             public_key=keywords.key,
             send_certificate=keywords.sendcert,
+            user=keywords.username,
             interface_addresses=keywords.interface_ip,
         )
 

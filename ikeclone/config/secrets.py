@@ -1,4 +1,4 @@
-"""ipsec.secrets: preshared keys and the identities they are for, and files of private keys (ipsec.secrets(5)).
+"""ipsec.secrets: preshared keys and whom they are for, passwords, files of private keys (ipsec.secrets(5)).
 
 No message quotes from these files anything but file names: what looks like an identity may be a key.
 """
@@ -23,7 +23,7 @@ from ikeclone.config import values
 from ikeclone.config.certificates import read_bytes
 from ikeclone.config.files import Source
 from ikeclone.config.problems import Place, Problems
-from ikeclone.connection import Identity, Ppk, Secret
+from ikeclone.connection import Identity, Password, Ppk, Secret
 from ikeclone.crypto.signature import PrivateKey
 from ikeclone.errors import ConfigError
 from ikeclone.pki.raw import load_private_key
@@ -65,11 +65,12 @@ class _Entry:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Keyring:
-    """What ipsec.secrets holds: preshared keys, postquantum ones too, and private keys."""
+    """What ipsec.secrets holds: preshared keys, postquantum ones too, private keys and the passwords of users."""
 
     secrets: tuple[Secret, ...] = ()
     keys: tuple[PrivateKey, ...] = ()
     ppks: tuple[Ppk, ...] = ()
+    passwords: tuple[Password, ...] = ()
 
 
 class _Found:
@@ -79,6 +80,7 @@ class _Found:
         self.secrets: dict[frozenset[Identity], tuple[Place, Secret]] = {}
         self.keys: list[PrivateKey] = []
         self.ppks: dict[bytes, tuple[Place, Ppk]] = {}
+        self.passwords: dict[str, tuple[Place, Password]] = {}
 
 
 def load_secrets(path: Path) -> Keyring:
@@ -91,8 +93,9 @@ def load_secrets(path: Path) -> Keyring:
     with problems.gather():
         _read(Source(path), found, problems)
     problems.check()
+    secrets = tuple(secret for _, secret in found.secrets.values())
     ppks = tuple(ppk for _, ppk in found.ppks.values())
-    return Keyring(tuple(secret for _, secret in found.secrets.values()), tuple(found.keys), ppks)
+    return Keyring(secrets, tuple(found.keys), ppks, tuple(password for _, password in found.passwords.values()))
 
 
 def _read(source: Source, found: _Found, problems: Problems) -> None:
@@ -118,9 +121,12 @@ def _keep(entry: _Entry, found: _Found) -> None:
             _keep_ppk(_identities(entry), values, entry.place, found)
         case "RSA" | "ECDSA" | "EDDSA" | "PKCS8" as word:
             found.keys.append(_private_key(word, _only(values, "file name", entry.place).text, entry.place))
+        case "EAP":
+            _keep_passwords(entry, _only(values, "password", entry.place), found)
         case _:
             raise entry.place.error(
-                "after ':' must be PSK and a key, PPKS, a name and a key, or RSA, ECDSA, EDDSA or PKCS8 and a file"
+                "after ':' must be PSK and a key, PPKS, a name and a key, EAP and a password, "
+                "or RSA, ECDSA, EDDSA or PKCS8 and a file"
             )
 
 
@@ -147,6 +153,20 @@ def _keep_ppk(identities: tuple[Identity, ...], values: list[_Token], place: Pla
     former, known = found.ppks.setdefault(ppk.name, (place, ppk))
     if known != ppk:
         raise place.error(f"there is another postquantum preshared key of this name at {former}")
+
+
+def _keep_passwords(entry: _Entry, token: _Token, found: _Found) -> None:
+    """The same password for each of the names, which are users' and no identities."""
+    if not entry.words():
+        raise entry.place.error("the name of the user is missing before ': EAP'")
+    try:
+        text = _key(token, entry.place).decode()
+    except UnicodeDecodeError:
+        raise entry.place.error("a password must be text in UTF-8") from None
+    for user in entry.words():
+        former, known = found.passwords.setdefault(user, (entry.place, Password(user, text)))
+        if known.text != text:
+            raise entry.place.error(f"there is another password of the same user at {former}")
 
 
 def _private_key(word: str, name: str, place: Place) -> PrivateKey:

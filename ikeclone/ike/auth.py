@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from ikeclone.connection import Identity
+from ikeclone.connection import Choice, Identity
 from ikeclone.crypto.keys import IkeKeys, child_keys
 from ikeclone.errors import AuthenticationFailed, LocalError, PeerError
 from ikeclone.ike import ppk
 from ikeclone.ike.actions import Kind, RemoveChild
-from ikeclone.ike.authentication import Covered
+from ikeclone.ike.authentication import Covered, SharedKey
 from ikeclone.ike.contact import is_initial
+from ikeclone.ike.eap_auth import EapResponder, EapRound, eap_peer
 from ikeclone.ike.exchange import Exchange, Payloads, raise_refusal, refusal
 from ikeclone.ike.informational import DeleteIke
 from ikeclone.ike.init import InitRecord
@@ -21,7 +22,7 @@ from ikeclone.ike.sa import IkeSa, State
 from ikeclone.numbers import AuthMethod, ExchangeType, NotifyType
 from ikeclone.pki.identity import matches
 from ikeclone.wire.message import Message
-from ikeclone.wire.payloads import Auth, CertRequest, IdI, IdR, Notify, Sa
+from ikeclone.wire.payloads import Auth, CertRequest, Eap, IdI, IdR, Notify, Sa
 
 if TYPE_CHECKING:
     from ikeclone.ike.tunnel import Tunnel
@@ -51,15 +52,18 @@ class Authenticate(Exchange):
         self._record = record
         self._proofs = tunnel.proofs(sa.path)
         self._me = IdI(self._proofs.me.type, self._proofs.me.data)
-        self._mixing = ppk.Mixing(sa, self._proofs, agreed=record.ppk)
-        self._auth = self._prove(self._mixing.keys)
+        self._eap = eap_peer(self._proofs, sa.host)
+        self._mixing = ppk.Mixing(sa, self._proofs, agreed=record.ppk and self._eap is None)
+        self._auth = () if self._eap else (self._prove(self._mixing.keys),)
         self._ppk = self._mixing.notifies(self._prove(sa.keys) if self._mixing.optional else None)
         self._certificates = self._proofs.certificates(record.wanted)
         self._offer = make_offer(sa, tunnel.connection, None, tunnel.resource(None), with_pfs=False)
 
     def _prove(self, keys: IkeKeys) -> Auth:
-        covered = _initiator(self.sa, self._record, self._me, keys)
-        return self._proofs.prover(None).prove(covered, self._record.hashes)
+        return self._proofs.prover(None).prove(self._covered(keys), self._record.hashes)
+
+    def _covered(self, keys: IkeKeys) -> Covered:
+        return _initiator(self.sa, self._record, self._me, keys)
 
     def request(self, now: float) -> Payloads:
         peer = self._proofs.named
@@ -69,14 +73,14 @@ class Authenticate(Exchange):
             *self._contact(),
             *self._proofs.requests(),
             *(() if peer is None else (IdR(peer.type, peer.data),)),
-            self._auth,
+            *self._auth,
             *self._offer.payloads(),
             *self._ppk,
         )
 
     def _contact(self) -> Payloads:
         """That we have no other IKE SA, which only one with a name can say (RFC 7619)."""
-        nameless = self._auth.method is AuthMethod.NULL
+        nameless = any(auth.method is AuthMethod.NULL for auth in self._auth)
         return () if nameless or not is_initial(self.sa, self._proofs) else (Notify(NotifyType.INITIAL_CONTACT),)
 
     def response(self, message: Message, now: float) -> None:
@@ -90,8 +94,29 @@ class Authenticate(Exchange):
             checker.check(auth, _responder(self.sa, self._record, identity, keys))
         except PeerError as error:
             raise _Unproven(str(error)) from error
-        self.sa.keys = keys
+        self.sa.keys, self._peer = keys, identity
+        if self._eap is not None:
+            self.sa.enqueue(EapRound(self, self._eap, message.require(Eap)), now)
+        else:
+            self._establish(message, now)
+
+    def prove_with(self, key: SharedKey) -> Payloads:
+        """Our proof after EAP, with the key that it made."""
+        return (key.prove(self._covered(self.sa.keys), None),)
+
+    def finish_with(self, key: SharedKey, message: Message, now: float) -> None:
+        """The answer to `prove_with`: the responder has that key too."""
+        if message.first(Auth) is None:
+            raise_refusal(message)
+        try:
+            key.check(message.require(Auth), _responder(self.sa, self._record, self._peer, self.sa.keys))
+        except PeerError as error:
+            raise _Unproven(str(error)) from error
+        self._establish(message, now)
+
+    def _establish(self, message: Message, now: float) -> None:
         self.sa.enter(State.ESTABLISHED)
+        peer = Identity(self._peer.type, self._peer.data)
         self.sa.tunnel.established(self.sa, now, peer, initial_contact=False)
         self._take_child(message, now)
 
@@ -132,11 +157,13 @@ class AuthResponder:
     """The responder's IKE_AUTH: finds the connection by the identities, checks the proof and gives ours."""
 
     def __init__(self, sa: IkeSa, record: InitRecord, tunnels: Iterable[Tunnel]) -> None:
-        self._sa, self._record, self._tunnels = sa, record, tuple(tunnels)
+        self.sa, self._record, self._tunnels = sa, record, tuple(tunnels)
 
     def respond(self, message: Message, now: float) -> Payloads:
         """The handler of the half-open IKE SA; raises AuthenticationFailed."""
-        sa, identity, auth = self._sa, message.require(IdI), message.require(Auth)
+        if message.first(Auth) is None:
+            return self._start_eap(message)
+        sa, identity, auth = self.sa, message.require(IdI), message.require(Auth)
         peer = Identity(identity.type, identity.data)
         tunnel = self._find(peer, message, auth.method)
         proofs = tunnel.proofs(sa.path)
@@ -145,23 +172,47 @@ class AuthResponder:
         checker.check(auth, _initiator(sa, self._record, identity, keys))
         sa.keys = keys
         ours = self._prove(proofs, peer, message)
-        sa.tunnel = tunnel = tunnel.serving(peer, sa.path)
-        sa.enter(State.ESTABLISHED)
         contact = auth.method is not AuthMethod.NULL and message.notify(NotifyType.INITIAL_CONTACT) is not None
-        tunnel.established(sa, now, peer, initial_contact=contact)
+        self._establish(tunnel, peer, now, contact=contact)
         return (*ours, *self._answer_child(message, now), *named)
+
+    def _start_eap(self, message: Message) -> Payloads:
+        """No proof in the first request: the peer wants to give it with EAP, once it has ours (section 2.16)."""
+        identity = message.require(IdI)
+        peer = Identity(identity.type, identity.data)
+        tunnel = self._find(peer, message, None)
+        if not tunnel.connection.remote.auth.eap:
+            raise AuthenticationFailed(f"the peer wants to authenticate with EAP, not {tunnel.connection.remote.auth}")
+        if tunnel.connection.ppk is Choice.YES:
+            raise AuthenticationFailed("with EAP there is no postquantum preshared key, on which ppk=insist insists")
+        ours = self._prove(tunnel.proofs(self.sa.path), peer, message)
+        return (*ours, *EapResponder(self, tunnel, message).start())
+
+    def finish_with(
+        self, key: SharedKey, tunnel: Tunnel, request: Message, proof: Message, user: Identity, now: float
+    ) -> Payloads:
+        """After EAP both prove that they have its key; then `request`, the first one, gets its answer."""
+        key.check(proof.require(Auth), _initiator(self.sa, self._record, request.require(IdI), self.sa.keys))
+        me = tunnel.proofs(self.sa.path).me
+        ours = key.prove(_responder(self.sa, self._record, IdR(me.type, me.data), self.sa.keys), None)
+        contact = request.notify(NotifyType.INITIAL_CONTACT) is not None
+        self._establish(tunnel, user, now, contact=contact)
+        return (ours, *self._answer_child(request, now))
+
+    def _establish(self, tunnel: Tunnel, peer: Identity, now: float, *, contact: bool) -> None:
+        self.sa.tunnel = tunnel = tunnel.serving(peer, self.sa.path)
+        self.sa.enter(State.ESTABLISHED)
+        tunnel.established(self.sa, now, peer, initial_contact=contact)
 
     def _prove(self, proofs: Proofs, peer: Identity, message: Message) -> Payloads:
         mine = IdR(proofs.me.type, proofs.me.data)
         try:
-            auth = proofs.prover(peer).prove(
-                _responder(self._sa, self._record, mine, self._sa.keys), self._record.hashes
-            )
+            auth = proofs.prover(peer).prove(_responder(self.sa, self._record, mine, self.sa.keys), self._record.hashes)
         except LocalError as error:
             raise AuthenticationFailed(str(error)) from error
         return (mine, *proofs.certificates(message.all(CertRequest)), auth)
 
-    def _find(self, peer: Identity, message: Message, method: AuthMethod) -> Tunnel:
+    def _find(self, peer: Identity, message: Message, method: AuthMethod | None) -> Tunnel:
         """The connection of both identities; of several, one that the peer authenticates for as it may.
 
         Of these, one that has the traffic of the first Child SA.
@@ -172,15 +223,15 @@ class AuthResponder:
         if not fitting:
             raise AuthenticationFailed(f"no connection from {peer} to {us or 'us'}")
         allowed = [t for t in fitting if allows(t.connection.remote.auth, method)] or fitting
-        return next((t for t in allowed if has_traffic(t.connection, self._sa.path, message)), allowed[0])
+        return next((t for t in allowed if has_traffic(t.connection, self.sa.path, message)), allowed[0])
 
     def _fits(self, tunnel: Tunnel, peer: Identity, us: Identity | None) -> bool:
-        ours = us is None or matches(tunnel.proofs(self._sa.path).me, us)
-        return ours and accepts(tunnel.connection, peer, self._sa.path.remote)
+        ours = us is None or matches(tunnel.proofs(self.sa.path).me, us)
+        return ours and accepts(tunnel.connection, peer, self.sa.path.remote)
 
     def _answer_child(self, message: Message, now: float) -> Payloads:
         """The first Child SA; the IKE SA stands without it when it is refused (RFC 7296 section 1.2)."""
-        sa, tunnel = self._sa, self._sa.tunnel
+        sa, tunnel = self.sa, self.sa.tunnel
         if message.first(Sa) is None:
             return ()
         try:

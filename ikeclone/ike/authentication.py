@@ -64,7 +64,7 @@ class SharedKey(Prover, Checker):
         return Auth(AuthMethod.SHARED_KEY, covered.mac(self.key))
 
     def check(self, auth: Auth, covered: Covered) -> None:
-        if not hmac.compare_digest(auth.data, covered.mac(self.key)):
+        if auth.method is not AuthMethod.SHARED_KEY or not hmac.compare_digest(auth.data, covered.mac(self.key)):
             raise AuthenticationFailed("the peer's proof is wrong: do both sides have the same preshared key?")
 
 

@@ -58,9 +58,11 @@ def accepts(connection: Connection, presented: Identity, address: IPAddress) -> 
     return wanted is None or matches(wanted, presented)
 
 
-def allows(auth: Authby, method: AuthMethod) -> bool:
-    """Whether an end may authenticate in a way."""
+def allows(auth: Authby, method: AuthMethod | None) -> bool:
+    """Whether an end may authenticate in a way; None is EAP."""
     match method:
+        case None:
+            return bool(auth.eap)
         case AuthMethod.SHARED_KEY:
             return auth.secret
         case AuthMethod.NULL:
@@ -92,6 +94,22 @@ class Proofs:
     def named(self) -> Identity | None:
         """Whom we ask for: the one that the peer must be, unless several would do."""
         return None if self.wanted is None or is_pattern(self.wanted) else self.wanted
+
+    def check_means(self) -> None:
+        """Raises LocalError if there is no way for us to prove who we are."""
+        if self.connection.local.auth.eap:
+            self.password()
+        else:
+            self.prover(None)
+
+    def password(self) -> str:
+        """Our password for EAP; raises LocalError if there is none."""
+        user = self.connection.local.user or ""
+        password = self.credentials.password_of(user.encode())
+        if password is None:
+            line = f"'{user} : EAP \"...\"'"
+            raise LocalError(f"no password of {user or 'ours for EAP'}: add {line} to the secrets")
+        return password
 
     def prover(self, peer: Identity | None) -> Prover:
         """Our way to prove who we are, a signature before anything else; raises LocalError if we have none."""

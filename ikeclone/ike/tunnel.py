@@ -134,7 +134,7 @@ class Tunnel:
         if local is None or remote is None:
             raise LocalError(f"{self.connection.name} names no address of its peer: only the peer can bring it up")
         path = Path(local, remote)
-        self.proofs(path).prover(None)
+        self.proofs(path).check_means()
         self.note(Kind.PROGRESS, f"initiating an IKE SA with {remote}")
         self.initiation = Initiation(self, path, now)
         self.endpoint.register(self.initiation)

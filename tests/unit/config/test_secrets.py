@@ -18,7 +18,10 @@ WEST, EAST = Identity.parse("@west"), Identity.parse("@east")
 KEY = "correct-horse"
 
 
-WORDS = "1: after ':' must be PSK and a key, PPKS, a name and a key, or RSA, ECDSA, EDDSA or PKCS8 and a file"
+WORDS = (
+    "1: after ':' must be PSK and a key, PPKS, a name and a key, EAP and a password, "
+    "or RSA, ECDSA, EDDSA or PKCS8 and a file"
+)
 
 
 @pytest.mark.parametrize(

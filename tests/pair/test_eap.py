@@ -1,0 +1,188 @@
+"""EAP in IKE_AUTH: a road warrior with name and password, a gateway with a certificate (RFC 7296 section 2.16)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from ikeclone.connection import Authby, Password
+from ikeclone.credentials import Credentials
+from ikeclone.crypto.mschap import Exchange
+from ikeclone.eap.packet import Packet
+from ikeclone.ike.eap_auth import MAX_ROUNDS, EapResponder, EapRound
+from ikeclone.numbers import AuthMethod, EapCode, EapType, NotifyType
+from ikeclone.pki.store import Store
+from ikeclone.wire.message import Message
+from ikeclone.wire.payloads import Auth, Certificate, Eap, IdR, Notify, Sa, TsI
+from tests.pair.certified import ROOT, SIGNATURES, Host, attempt, is_up, issue, told
+from tests.pair.network import EAST_END, NAME, WEST_END, Network
+from tests.pair.test_faults import assert_nothing_left
+
+EAP = Authby(eap=(EapType.MSCHAPV2,))
+GATEWAY = issue("east")
+RIGHT = "clientPass"
+
+
+def warrior(password: str = RIGHT, user: str = "alice", wanted: str | None = None, **link: object) -> Network:
+    """West has a name and a password, east a certificate and everybody's passwords."""
+    host = Host(GATEWAY)
+    net = Network(
+        west={"local": replace(WEST_END, auth=EAP, user=user), "remote": host.remote(EAST_END)},
+        east={"local": host.local(EAST_END), "remote": replace(WEST_END, auth=EAP, user=wanted)},
+    )
+    users = Password("alice", RIGHT), Password("bob", "other")
+    net.east.credentials = replace(host.credentials(), passwords=users)
+    net.west.credentials = Credentials(store=Store((ROOT.certificate,)), passwords=(Password(user, password),))
+    for side in net.sides:
+        side.start()
+    for name, value in link.items():
+        setattr(net.link, name, value)
+    return net
+
+
+def begun(**options: str) -> Network:
+    """IKE_SA_INIT is done, and the first IKE_AUTH request waits for the gateway."""
+    net = warrior(**options).hold()
+    net.west.up()
+    net.east.take()
+    net.west.take()
+    return net
+
+
+def kinds(message: Message) -> list[type]:
+    return [type(payload) for payload in message.payloads if not isinstance(payload, Notify | Certificate)]
+
+
+def test_name_and_password() -> None:
+    net = warrior()
+    assert is_up(attempt(net))
+    assert str(net.east.endpoint.tunnels[NAME].peer) == "alice"
+    assert str(net.west.endpoint.tunnels[NAME].peer) == "@east"
+    assert net.west.packet(0)
+    net.run(1)
+    assert net.lost_packets == []
+
+
+def test_the_rounds_on_the_wire() -> None:
+    net = begun()
+    request = net.east.read()
+    assert request.first(Auth) is None
+    net.east.take()
+    first = net.west.read()
+    assert kinds(first) == [IdR, Auth, Eap]
+    assert first.require(Auth).method is AuthMethod.DIGITAL_SIGNATURE
+    codes = []
+    while (packet := net.west.read().first(Eap)) is not None:
+        codes.append((Packet.parse(packet.data).code, Packet.parse(packet.data).type))
+        net.west.take()
+        net.east.take()
+    assert codes == [
+        (EapCode.REQUEST, EapType.IDENTITY),
+        (EapCode.REQUEST, EapType.MSCHAPV2),
+        (EapCode.REQUEST, EapType.MSCHAPV2),
+        (EapCode.SUCCESS, None),
+    ]
+    last = net.west.read()
+    assert last.require(Auth).method is AuthMethod.SHARED_KEY
+    assert {Sa, TsI} <= set(kinds(last))
+    net.release()
+    net.run(2)
+    assert is_up(net)
+
+
+def test_a_wrong_password_is_told_to_both_and_leaves_nothing() -> None:
+    net = attempt(warrior("wrong"))
+    assert "the name or the password is wrong" in told(net.west)
+    assert "EAP Failure" in told(net.east)
+    assert_nothing_left(net)
+
+
+def test_failure_comes_with_authentication_failed() -> None:
+    net = begun(password="wrong")
+    net.east.take()
+    while (packet := Packet.parse(net.west.read().require(Eap).data)).code is not EapCode.FAILURE:
+        net.west.take()
+        net.east.take()
+    assert packet.type is None
+    assert [notify.type for notify in net.west.read().all(Notify)] == [NotifyType.AUTHENTICATION_FAILED]
+
+
+@pytest.mark.parametrize("options", [{"user": "carol"}, {"user": "bob", "password": "other", "wanted": "alice"}])
+def test_who_is_not_let_in(options: dict[str, str]) -> None:
+    net = attempt(warrior(**options))
+    assert "the name or the password is wrong" in told(net.west)
+    assert_nothing_left(net)
+
+
+def test_a_gateway_that_does_not_know_the_password_is_found_out() -> None:
+    """It says that all is well, whatever the answer, but cannot prove that it knows the password."""
+    net = warrior("another")
+    honest = Exchange.response
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Exchange, "response", lambda self: honest(replace(self, password=bytes(16))))
+        attempt(net)
+    assert "does not know our password" in told(net.west)
+    assert_nothing_left(net)
+
+
+def test_loss_and_repetition_over_the_rounds() -> None:
+    for seed in range(10):
+        net = warrior(loss=0.3, repeat=0.2)
+        net.random.seed(seed)
+        net.west.up()
+        net.run(60)
+        net.link.loss = 0
+        net.run(120)
+        assert is_up(net)
+
+
+def test_a_request_that_is_repeated_gets_the_same_answer() -> None:
+    net = begun()
+    request = net.east.inbox[0]
+    net.east.take()
+    net.east.inbox.append(request)
+    net.east.take()
+    answer, again = net.west.inbox
+    assert answer.data == again.data
+
+
+def test_eap_where_it_may_not_be() -> None:
+    """A gateway that lets nobody in with EAP refuses a request without a proof."""
+    net = warrior()
+    connection = net.east.conn
+    net.east.conn = replace(connection, remote=replace(connection.remote, auth=SIGNATURES))
+    net.east.start()
+    attempt(net)
+    assert "wants to authenticate with EAP" in told(net.east)
+    assert_nothing_left(net)
+
+
+def test_a_response_that_skips_eap_is_no_proof(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The peer goes on with AUTH or the like where EAP is awaited."""
+    net = begun()
+    net.east.take()
+    monkeypatch.setattr("ikeclone.ike.eap_auth.EapRound.request", lambda self, now: (Auth(AuthMethod.NULL, b"x"),))
+    net.west.take()
+    net.east.take()
+    assert net.west.read().notify(NotifyType.INVALID_SYNTAX) is not None
+    net.release()
+    net.run(1)
+    assert_nothing_left(net)
+
+
+@pytest.mark.parametrize("strict", ["west", "east"])
+def test_rounds_have_an_end(strict: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that asks for the identity again and again; one of the sides has had enough before the other."""
+    asked = Packet(EapCode.REQUEST, 1, EapType.IDENTITY).build()
+    monkeypatch.setattr("ikeclone.eap.server.EapServer.receive", lambda self, data: asked)
+    start = EapRound.__init__
+    if strict == "east":
+        monkeypatch.setattr(
+            EapRound, "__init__", lambda self, opening, eap, asked, rounds=1: start(self, opening, eap, asked)
+        )
+    else:
+        monkeypatch.setattr(EapResponder, "_respond", lambda self, message, now: (Eap(asked),))
+    net = attempt(warrior())
+    assert f"{MAX_ROUNDS} rounds" in told(net.west if strict == "west" else net.east)
+    assert_nothing_left(net)
