@@ -26,11 +26,13 @@ _LOOPBACK: Final = 0x8  # IFF_LOOPBACK
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A network device, and the number of the XDP program that it has, or None."""
+    """A network device, how many queues its packets arrive in, and the number of its XDP program, or None."""
 
     index: int
     name: str
     loopback: bool
+    queues: int
+    mtu: int
     program: int | None
 
     @property
@@ -118,7 +120,14 @@ def _link(message: Any) -> Link:
     numbers: Iterable[str] = ("IFLA_XDP_PROG_ID", "IFLA_XDP_DRV_PROG_ID", "IFLA_XDP_SKB_PROG_ID")
     programs = [xdp.get_attr(name) for name in numbers] if xdp else []
     program = next((number for number in programs if number), None)
-    return Link(message["index"], message.get_attr("IFLA_IFNAME"), bool(message["flags"] & _LOOPBACK), program)
+    return Link(
+        index=message["index"],
+        name=message.get_attr("IFLA_IFNAME"),
+        loopback=bool(message["flags"] & _LOOPBACK),
+        queues=message.get_attr("IFLA_NUM_RX_QUEUES") or 1,
+        mtu=message.get_attr("IFLA_MTU") or 0,
+        program=program,
+    )
 
 
 def _modes() -> list[str]:

@@ -105,6 +105,7 @@ class XdpSteering:
 
 def _prospect(link: Link) -> str:
     """What the steering would find on a device. The driver is not tried: many stop their traffic to take a program."""
+    rest = f"receive queues: {link.queues}, MTU {link.mtu}"
     if link.program is None:
-        return "XDP, in the driver if that can, else before the protocols"
-    return f"none: it has another XDP program: {link.foreign}" if link.foreign else "XDP, in use"
+        return f"XDP, in the driver if that can, else before the protocols; {rest}"
+    return f"none: it has another XDP program: {link.foreign}; {rest}" if link.foreign else f"XDP, in use; {rest}"

@@ -322,6 +322,10 @@ def test_unknown_algorithms_name_the_word(mistakes: Mistakes) -> None:
             "ipsec.conf:2: config setup: unknown keyword 'unique' (did you mean 'uniqueids'?)",
         ),
         (
+            "config setup\n\tsteering=rss\n",
+            "ipsec.conf:2: config setup: steering=rss: must be one of auto, no, xdp",
+        ),
+        (
             "config setup\n\tlisten=all\n",
             "ipsec.conf:2: config setup: listen=all: must be an IP address; names are not looked up",
         ),
