@@ -108,16 +108,21 @@ class Lab:
         papers: Papers | None = None,
         ppk: tuple[str, str] | None = None,
         users: Mapping[str, str] | None = None,
+        second: Mapping[str, str] | None = None,
     ) -> None:
         """Start our daemon, anew if it runs, with the connection `gw` and more `settings` in ipsec.conf.
 
         `papers` are there for leftcert=own.pem; `ppk` is the name and text of a postquantum preshared key; `users` have
-        passwords.
+        passwords. A `second` connection says these settings and else what `gw` does.
         """
         if self._daemon:
             self._daemon.stop()
         lines = [f"    {key}={value}" for key, value in (IPSEC_CONF | dict(settings or {})).items()]
         conf = "\n".join(["conn gw", *lines, ""])
+        if second:
+            conf += "\n".join(
+                ["conn second", "    also=gw", *(f"    {key}={value}" for key, value in second.items()), ""]
+            )
         secrets = f'@west @east : PSK "{secret}"\n'
         if ppk:
             secrets += ': PPKS "{}" "{}"\n'.format(*ppk)

@@ -50,7 +50,7 @@ connections {{ gw {{
   {connection}
   children {{ net {{
       {child}
-  }} }}
+  }} {others} }}
 }} }}
 secrets {{ ike-1 {{ id-1 = {local.name}
   id-2 = {remote.name}
@@ -141,9 +141,13 @@ class StrongSwan:
         secret: str = SECRET,
         connection: Mapping[str, str] | None = None,
         child: Mapping[str, str] | None = None,
+        second: Mapping[str, str] | None = None,
         options: Mapping[str, str] | None = None,
     ) -> None:
-        """Start charon and load the connection `gw` with its child `net`; the mappings add settings."""
+        """Start charon and load the connection `gw` with its child `net`; the mappings add settings.
+
+        With `second` there is one more child, of that name.
+        """
         self._outside.mkdir(exist_ok=True)
         (self._outside / "vici").unlink(missing_ok=True)
         networks = {"local_ts": self.local.net, "remote_ts": self.remote.net}
@@ -159,6 +163,7 @@ class StrongSwan:
             remote_auth=_lines(self._remote_auth),
             connection=_lines(CONNECTION | dict(connection or {})),
             child=_lines(CHILD | networks | dict(child or {})),
+            others=f"second {{ {_lines(CHILD | dict(second))} }}" if second else "",
         )
         strongswan = STRONGSWAN_CONF.format(plugins=PLUGINS, run=self._run, options=_lines(options or {}))
         (self._outside / "swanctl.conf").write_text(settings)
@@ -174,8 +179,8 @@ class StrongSwan:
             *self._inside("swanctl", *arguments, "--uri", f"unix://{self._run}/vici"), check=check, timeout=60
         )
 
-    def initiate(self, check: bool = True) -> str:
-        return self.swanctl("--initiate", "--child", "net", "--timeout", "20", check=check)
+    def initiate(self, check: bool = True, child: str = "net") -> str:
+        return self.swanctl("--initiate", "--child", child, "--timeout", "20", check=check)
 
     def rekey_children(self) -> None:
         """Rekey every Child SA, one after the other."""
