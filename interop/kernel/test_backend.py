@@ -40,8 +40,20 @@ GCM = EspSuite(Encr.AES_GCM_16, 128, Integ.NONE)
 SUITES = (
     (GCM, 20, 0),
     (replace(GCM, esn=True), 20, 0),
+    (EspSuite(Encr.AES_GCM_8, 128, Integ.NONE), 20, 0),
+    (EspSuite(Encr.AES_GCM_12, 256, Integ.NONE), 36, 0),
+    (EspSuite(Encr.AES_CCM_8, 128, Integ.NONE), 19, 0),
+    (EspSuite(Encr.AES_CCM_12, 192, Integ.NONE), 27, 0),
+    (EspSuite(Encr.AES_CCM_16, 256, Integ.NONE), 35, 0),
+    (EspSuite(Encr.AES_CTR, 128, Integ.HMAC_SHA1_96), 20, 20),
+    (EspSuite(Encr.AES_CBC, 128, Integ.AES_XCBC_96), 16, 16),
+    (EspSuite(Encr.AES_CBC, 128, Integ.AES_CMAC_96), 16, 16),
+    (EspSuite(Encr.AES_CBC, 192, Integ.HMAC_SHA2_384_192), 24, 48),
     (EspSuite(Encr.AES_CBC, 256, Integ.HMAC_SHA2_256_128), 32, 32),
+    (EspSuite(Encr.AES_CBC, 256, Integ.HMAC_SHA2_512_256, esn=True), 32, 64),
     (EspSuite(Encr.CHACHA20_POLY1305, 256, Integ.NONE), 36, 0),
+    (EspSuite(Encr.NULL_AUTH_AES_GMAC, 128, Integ.NONE), 20, 0),
+    (EspSuite(Encr.NULL, 0, Integ.HMAC_SHA2_256_128), 0, 32),
 )
 E = TypeVar("E", Acquire, Lost, Remapped)
 OUTER = ("198.51.100.1", "198.51.100.2")
@@ -298,6 +310,40 @@ def test_a_peer_behind_a_nat_moves_and_is_followed(sides: tuple[Side, Side]) -> 
     assert right.counters(there).in_packets == 7
     # The replies to the datagrams, ICMP errors, count as well.
     assert left.counters(here).in_packets >= 2
+
+
+@pytest.mark.parametrize("esn", [False, True])
+@pytest.mark.parametrize("migrates", [True, False])
+def test_what_moves_goes_on_where_it_was(sides: tuple[Side, Side], migrates: bool, esn: bool) -> None:
+    left, right = sides
+    assert left.backend._kernel.migrates
+    left.backend._kernel = replace(left.backend._kernel, migrates=migrates)
+    tunnel = Tunnel(left, right)
+    tunnel.open()
+    here, there = tunnel.open(1, suite=replace(GCM, esn=esn))
+    left.send(right.inner, 1, 3)
+    moved = replace(tunnel.path, local=ip_address("198.51.100.3"))
+    left.namespace.run("ip", "address", "add", "198.51.100.3/24", "dev", "eth0")
+    left.namespace.call(left.backend.move(here.inbound_spi, moved))
+    right.namespace.call(right.backend.move(there.inbound_spi, _reversed(moved)))
+    left.send(right.inner, 1, 4)
+    assert left.counters(here).out_packets == right.counters(there).in_packets == 7
+    assert right.counters(there).drops == {}
+    state = left.namespace.run("ip", "xfrm", "state", "list", "src", "198.51.100.3")
+    assert "oseq 0x7" in state
+
+
+def test_a_deactivated_sa_that_moves_goes_on_with_its_sequence_numbers(sides: tuple[Side, Side]) -> None:
+    left, right = sides
+    tunnel = Tunnel(left, right)
+    here, there = tunnel.open()
+    left.send(right.inner, 0, 5)
+    left.namespace.call(left.backend.deactivate(here.inbound_spi))
+    left.namespace.call(left.backend.move(here.inbound_spi, tunnel.path))
+    left.namespace.call(left.backend.activate(here.inbound_spi))
+    left.send(right.inner, 0, 5)
+    assert right.counters(there).in_packets == 10
+    assert right.counters(there).drops == {}
 
 
 def test_with_queues_for_larval_states_no_other_cpu_asks(sides: tuple[Side, Side]) -> None:

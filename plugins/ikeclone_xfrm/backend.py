@@ -169,12 +169,8 @@ class XfrmBackend:
     async def move(self, inbound_spi: int, path: Path) -> None:
         pair = self._pairs.find(inbound_spi)
         moved = pair.moved(path, self._kernel, await self._card(replace(pair.sa, path=path)))
-        self._pairs.pop(inbound_spi)
         for former, half in ((pair.outbound, moved.outbound), (pair.inbound, moved.inbound)):
-            if former.present:
-                await former.take(self._xfrm)
-                half.last = former.last
-                await half.put(self._xfrm)
+            await former.hand_over(half, self._xfrm, migrates=self._kernel.migrates)
         self._pairs.put(moved)
         trap = self._traps.get(pair.sa.connection)
         if trap is not None:

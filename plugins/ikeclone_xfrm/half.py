@@ -8,6 +8,7 @@ from typing import Any
 
 from ikeclone.backend import BackendError, Offload
 from ikeclone_xfrm.errors import NotThere, XfrmError
+from ikeclone_xfrm.migration import migration
 from ikeclone_xfrm.numbers import Direction, Msg
 from ikeclone_xfrm.offload import Card
 from ikeclone_xfrm.states import Attributes, State
@@ -84,6 +85,18 @@ class Half:
             self.present = False
             return
         await self.drop(xfrm)
+
+    async def hand_over(self, successor: Half, xfrm: AsyncXfrm, *, migrates: bool) -> None:
+        """Go on as the successor, which differs in addresses or ports; raises BackendError."""
+        if not self.present:
+            successor.last = self.last
+        elif migrates and self.card is None:
+            await xfrm.change(Msg.MIGRATE_STATE, *migration(self.state, successor.state))
+            self.present, successor.present = False, True
+        else:
+            await self.take(xfrm)
+            successor.last = self.last
+            await successor.put(xfrm)
 
     async def drop(self, xfrm: AsyncXfrm) -> None:
         """Take it out for good; it is no error if somebody else did. Raises XfrmError."""

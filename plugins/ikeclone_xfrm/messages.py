@@ -12,6 +12,7 @@ from ikeclone_xfrm.numbers import Msg
 from ikeclone_xfrm.structs import (
     Encapsulation,
     Id,
+    MigrateState,
     PolicyId,
     PolicyInfo,
     Selector,
@@ -25,7 +26,8 @@ class XfrmMessage(nlmsg):
     """The attributes that every message may have (XFRMA_*), in the order of their numbers."""
 
     prefix = "XFRMA_"
-    defaults: ClassVar = {"daddr": bytes(16), "saddr": bytes(16), "new_saddr": bytes(16), "old_saddr": bytes(16)}
+    defaults: ClassVar = {"daddr": bytes(16), "saddr": bytes(16), "new_saddr": bytes(16), "old_saddr": bytes(16),
+                           "new_daddr": bytes(16)}  # fmt: skip
     nla_map = (
         ("XFRMA_UNSPEC", "none"),
         ("XFRMA_ALG_AUTH", "cdata"),
@@ -137,6 +139,10 @@ class MappingMessage(XfrmMessage):
     )
 
 
+class MigrateStateMessage(XfrmMessage):
+    fields = MigrateState.fields
+
+
 class FlushStatesMessage(XfrmMessage):
     """struct xfrm_usersa_flush: of protocol 0 for all of them."""
 
@@ -163,6 +169,7 @@ class XfrmMarshal(Marshal):
         Msg.ACQUIRE: AcquireMessage,
         Msg.EXPIRE: ExpireMessage,
         Msg.MAPPING: MappingMessage,
+        Msg.MIGRATE_STATE: MigrateStateMessage,
         Msg.FLUSHSA: FlushStatesMessage,
         Msg.FLUSHPOLICY: FlushPoliciesMessage,
     }

@@ -24,6 +24,7 @@ class Msg(IntEnum):
     FLUSHSA = 0x1C
     FLUSHPOLICY = 0x1D
     MAPPING = 0x26
+    MIGRATE_STATE = 0x29
 
 
 class Group(IntEnum):

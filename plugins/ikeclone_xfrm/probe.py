@@ -10,6 +10,7 @@ from typing import Final
 
 from ikeclone.backend import BackendError, ChildSa, Encr, EspKeys, EspSuite, Integ, Path
 from ikeclone_xfrm.errors import NotPermitted, NotSupported, NotThere, XfrmError
+from ikeclone_xfrm.migration import migrates
 from ikeclone_xfrm.numbers import Msg
 from ikeclone_xfrm.policies import REQID_BASE
 from ikeclone_xfrm.states import Kernel, State, identity, outbound
@@ -62,7 +63,8 @@ async def _try(xfrm: AsyncXfrm, suite: EspSuite, encryption: int, integrity: int
         with suppress(NotThere):
             await xfrm.change(Msg.DELSA, name)
     # A kernel that does not know an attribute passes over it.
-    return Kernel(made.get_attr("XFRMA_SA_DIR") is not None, made.get_attr("XFRMA_SA_PCPU") is not None)
+    directions, per_cpu = (made.get_attr(known) is not None for known in ("XFRMA_SA_DIR", "XFRMA_SA_PCPU"))
+    return Kernel(directions, per_cpu, await migrates(xfrm, name))
 
 
 def _throwaway(suite: EspSuite, encryption: int, integrity: int) -> State:

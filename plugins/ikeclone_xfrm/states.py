@@ -28,10 +28,13 @@ Attributes = list[tuple[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """What this kernel's states can have: a direction of their own (6.10), a CPU of their own (6.13)."""
+    """What this kernel's states can have, a direction of their own (6.10), a CPU of their own (6.13), and whether they
+    can go on between other addresses (7.2).
+    """
 
     directions: bool
     per_cpu: bool
+    migrates: bool = False
 
 
 @dataclass(frozen=True, slots=True)

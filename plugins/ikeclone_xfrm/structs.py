@@ -181,6 +181,28 @@ class Encapsulation(CStruct):
     fields = (("type", "H"), ("sport", ">H"), ("dport", ">H"), ("_", "2x"), ("oa", "16s"))
 
 
+class Mark(CStruct):
+    """struct xfrm_mark"""
+
+    fields = (("v", "I"), ("m", "I"))
+
+
+class MigrateState(CStruct):
+    """struct xfrm_user_migrate_state: a state to go on between other addresses."""
+
+    fields = (
+        ("id", StateId),
+        ("new_daddr", "16s"),
+        ("new_saddr", "16s"),
+        ("old_mark", Mark),
+        ("new_sel", Selector),
+        ("new_reqid", "I"),
+        ("flags", "I"),
+        ("new_family", "H"),
+        ("reserved", "H"),
+    )
+
+
 class ReplayEsn(CStruct):
     """struct xfrm_replay_state_esn without its bitmap, which follows: `bmp_len` words of 32 bits."""
 

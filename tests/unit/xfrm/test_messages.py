@@ -10,12 +10,13 @@ import pytest
 
 from ikeclone.backend import EspKeys, Handling, Interface, Mark, Offload, Path, Policy, TrafficSelector
 from ikeclone_xfrm.messages import AcquireMessage, XfrmMarshal
+from ikeclone_xfrm.migration import migration
 from ikeclone_xfrm.numbers import Direction, Msg
 from ikeclone_xfrm.offload import Card
 from ikeclone_xfrm.policies import identity as policy_identity
 from ikeclone_xfrm.policies import messages, priority
 from ikeclone_xfrm.states import Kernel, identity, inbound, outbound
-from ikeclone_xfrm.structs import Encapsulation, Id, PolicyInfo, ReplayEsn, Selector, StateInfo, Template
+from ikeclone_xfrm.structs import Encapsulation, Id, MigrateState, PolicyInfo, ReplayEsn, Selector, StateInfo, Template
 
 from .conftest import Encode
 from .ip_xfrm import DELPOLICY, DELSA, GETSA, NEWPOLICY, NEWPOLICY_PORTS, NEWSA_AEAD, NEWSA_ENCAP
@@ -98,6 +99,20 @@ def test_policies_of_an_interface(encode: Encode) -> None:
     assert state.attributes[-1] == ("IF_ID", 7)
 
 
+def test_a_state_that_moves(encode: Encode) -> None:
+    handling = Handling(mark_out=Mark(5))
+    former = outbound(child(handling=handling), REQID, FULL)
+    path = Path(ip_address("192.1.2.46"), ip_address("2001:db8::1"), 4500, 4500)
+    state = outbound(child(handling=handling, path=path, udp_encapsulation=True), REQID, FULL)
+    encoded = encode(Msg.MIGRATE_STATE, *migration(former, state))
+    assert encoded[:24] == DELSA[:24]
+    assert encoded[24:40] == path.remote.packed
+    assert encoded[40:56] == path.local.packed + bytes(12)
+    assert encoded[56:64] == bytes.fromhex("05000000ffffffff")
+    assert encoded[120:132] == REQID.to_bytes(4, "little") + bytes(4) + bytes.fromhex("0a000000")
+    assert encoded[132:] == bytes.fromhex("1c000400020011941194" + "00" * 18 + "0c00150005000000ffffffff")
+
+
 def test_a_policy_that_raises_acquires_for_each_cpu_differs_in_its_flags_alone(encode: Encode) -> None:
     out, *_ = messages(POLICY, REQID, acquire_per_cpu=True)
     encoded = encode(Msg.UPDPOLICY, *out)
@@ -129,6 +144,7 @@ def test_names_of_states_and_policies(encode: Encode) -> None:
         (Id, 24),
         (Encapsulation, 24),
         (ReplayEsn, 24),
+        (MigrateState, 132),
     ],
 )
 def test_structs_have_the_size_of_the_kernels(struct: type[StateInfo], size: int) -> None:
