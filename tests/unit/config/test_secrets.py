@@ -56,8 +56,8 @@ def test_postquantum_keys(write: Write) -> None:
     [
         ("ppk=insist", "", False),
         ("ppk=insist", ': PPKS "one" "key"', True),
-        ("ppk=insist\n\tppk-ids=two, three", ': PPKS "one" "key"', False),
-        ("ppk=always\n\tppk-ids=two, one", ': PPKS "one" "key"', True),
+        ("ppk=insist\n\tppk-ids=two,three", ': PPKS "one" "key"', False),
+        ("ppk=always\n\tppk-ids=two,one", ': PPKS "one" "key"', True),
         ("ppk=propose", "", True),
         ("ppk=never", "", True),
     ],
