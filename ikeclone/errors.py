@@ -73,6 +73,12 @@ class ChildSaNotFound(PeerError):
     notify = NotifyType.CHILD_SA_NOT_FOUND
 
 
+class StateNotFound(PeerError):
+    """The additional key exchange belongs to nothing that is under way (RFC 9370 section 2.2.4)."""
+
+    notify = NotifyType.STATE_NOT_FOUND
+
+
 class NoAdditionalSas(PeerError):
     """No further Child SA is accepted on this IKE SA."""
 

@@ -237,12 +237,6 @@ class ConnKeywords(HandlingKeywords):
             raise ValueError("esn=yes needs a replay-window above 0")
         return self
 
-    @model_validator(mode="after")
-    def _check_esp(self) -> ConnKeywords:
-        if any(t.type in registry.ADDITIONAL_TYPES for proposal in self.esp for t in proposal.transforms):
-            raise ValueError("esp= takes no additional key exchange: name it in ike=, whose keys all others come from")
-        return self
-
     def timing(self) -> Timing:
         """The times as the state machine takes them."""
         return Timing(

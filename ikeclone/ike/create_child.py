@@ -8,7 +8,7 @@ from ikeclone.errors import NoAdditionalSas, PeerError, TemporaryFailure, TsMaxQ
 from ikeclone.ike.actions import RemoveChild
 from ikeclone.ike.exchange import Exchange, Payloads, raise_refusal, wanted_method
 from ikeclone.ike.informational import DeleteChildren
-from ikeclone.ike.negotiation import Request, respond
+from ikeclone.ike.negotiation import Keyed, Request, after, answer_after, respond
 from ikeclone.ike.sa import IkeSa
 from ikeclone.numbers import ExchangeType, KeMethod, NotifyType
 from ikeclone.wire.message import Message
@@ -46,7 +46,10 @@ class CreateChild(Exchange):
     def response(self, message: Message, now: float) -> None:
         assert self._request is not None
         raise_refusal(message)
-        keyed = self._request.complete(self.sa, message)
+        agreed = self._request.complete(self.sa, message)
+        after(self, agreed, message, self._opened, now)
+
+    def _opened(self, keyed: Keyed, now: float) -> None:
         self._clones.asked.discard(self.cpu)
         if not keyed.agreement.per_resource:
             self._clones.per_resource = False
@@ -83,8 +86,13 @@ class CreateChild(Exchange):
 def respond_create(sa: IkeSa, message: Message, now: float) -> Payloads:
     """Answer a request for a new Child SA: the fallback if there is none, else a clone on the CPU with the fewest."""
     tunnel = sa.tunnel.for_traffic(sa, message)
-    clones, cpu = tunnel.clones, _cpu_for(tunnel, message)
-    keyed, payloads = respond(sa, tunnel.connection, message, cpu, tunnel.resource(cpu))
+    cpu = _cpu_for(tunnel, message)
+    agreed, payloads = respond(sa, tunnel.connection, message, cpu, tunnel.resource(cpu))
+    return payloads + answer_after(sa, agreed, lambda keyed, at: _accept(sa, tunnel, keyed, cpu, at), now)
+
+
+def _accept(sa: IkeSa, tunnel: Tunnel, keyed: Keyed, cpu: int | None, now: float) -> None:
+    clones = tunnel.clones
     if cpu is None:
         # A regular SA beside a fallback that may have clones takes nothing from that one.
         clones.per_resource = keyed.agreement.per_resource or (clones.per_resource and clones.fallback is not None)
@@ -97,7 +105,6 @@ def respond_create(sa: IkeSa, message: Message, now: float) -> Payloads:
         tunnel.children.senders.serve_later(sa, child, now)
     if cpu is not None:
         tunnel.openings.clone_accepted(now)
-    return payloads
 
 
 def _cpu_for(tunnel: Tunnel, message: Message) -> int | None:

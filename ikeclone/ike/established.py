@@ -33,6 +33,7 @@ def handlers(sa: IkeSa) -> dict[ExchangeType, Handler]:
     """The requests that are legal once the peer is authenticated."""
     return {
         ExchangeType.CREATE_CHILD_SA: lambda message, now: _respond_create_child_sa(sa, message, now),
+        ExchangeType.IKE_FOLLOWUP_KE: sa.followups.respond,
         ExchangeType.INFORMATIONAL: lambda message, now: respond_informational(sa, message, now),
     }
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from ikeclone.backend import EspKeys, Mode, Path
 from ikeclone.connection import Connection
 from ikeclone.crypto import kex
 from ikeclone.crypto.keys import child_keys
-from ikeclone.crypto.suite import esp_suite, ke_of
+from ikeclone.crypto.suite import additional_kes, esp_suite, ke_of
 from ikeclone.errors import InvalidKePayload, InvalidSyntax, TemporaryFailure, TsUnacceptable
+from ikeclone.ike.actions import RemoveChild
 from ikeclone.ike.child import Agreement, Selectors
-from ikeclone.ike.exchange import Payloads
+from ikeclone.ike.exchange import Exchange, Payloads
+from ikeclone.ike.followup import FollowUp
 from ikeclone.ike.informational import Withdraw
 from ikeclone.ike.narrowing import narrow, of_end, within
 from ikeclone.ike.proposals import check_choice, choose, ke_methods, numbered, spi_size, with_ke, without_additional
@@ -56,10 +59,9 @@ class ChildOffer:
 
 def proposals_of(sa: IkeSa, connection: Connection, *, with_pfs: bool) -> tuple[Proposal, ...]:
     """The connection's ESP proposals; with PFS they name their own key exchange methods or else the IKE SA's."""
-    esp = without_additional(connection.esp)
     if not (with_pfs and connection.pfs):
-        return with_ke(esp, ())
-    return with_ke(esp, ke_methods(esp) or (sa.suite.ke,))
+        return with_ke(without_additional(connection.esp), ())
+    return with_ke(connection.esp, ke_methods(connection.esp) or (sa.suite.ke,))
 
 
 def make_offer(
@@ -129,6 +131,27 @@ class Keyed:
     nonces: tuple[bytes, bytes]
 
 
+Finish = Callable[[Keyed, float], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Agreed:
+    """A Child SA that both agree on; its keys wait for the additional key exchanges of these methods."""
+
+    agreement: Agreement
+    methods: tuple[KeMethod, ...]
+    nonces: tuple[bytes, bytes]
+    initiator: bool
+    shared: bytes = field(repr=False)
+
+    def keyed(self, sa: IkeSa, additional: bytes) -> Keyed:
+        """With its keys; `additional` are the shared secrets of these exchanges."""
+        suite = self.agreement.suite
+        keys = child_keys(sa.suite.prf, sa.keys.sk_d, suite, self.shared, *self.nonces, additional)
+        outbound, inbound = keys if self.initiator else keys[::-1]
+        return Keyed(self.agreement, outbound, inbound, self.nonces)
+
+
 class Request:
     """Our side of CREATE_CHILD_SA for a Child SA: offer, nonce and, with PFS, a key pair."""
 
@@ -151,7 +174,7 @@ class Request:
         sa, *rest = self.offer.payloads()
         return (sa, Nonce(self.nonce), *ke, *rest)
 
-    def complete(self, sa: IkeSa, message: Message) -> Keyed:
+    def complete(self, sa: IkeSa, message: Message) -> Agreed:
         """The Child SA that the response agrees to; raises PeerError."""
         agreement, chosen = self._accept(sa, message)
         nonces = self.nonce, message.require(Nonce).data
@@ -161,8 +184,7 @@ class Request:
             if self._pair is None or not method == theirs.method == self._pair.method:
                 raise InvalidSyntax("the response's key exchange is of another method")
             shared = self._pair.shared(theirs.data)
-        ours, others = child_keys(sa.suite.prf, sa.keys.sk_d, agreement.suite, shared, *nonces)
-        return Keyed(agreement, ours, others, nonces)
+        return Agreed(agreement, additional_kes(chosen), nonces, True, shared)
 
     def _accept(self, sa: IkeSa, message: Message) -> tuple[Agreement, Proposal]:
         try:
@@ -175,15 +197,35 @@ class Request:
 
 def respond(
     sa: IkeSa, connection: Connection, message: Message, cpu: int | None, resource: bytes | None
-) -> tuple[Keyed, Payloads]:
+) -> tuple[Agreed, Payloads]:
     """Agree to a CREATE_CHILD_SA request: the Child SA and the response's payloads; raises PeerError."""
     chosen = choose_proposal(sa, connection, message, with_pfs=True)
     nonces = message.require(Nonce).data, sa.host.random(NONCE_SIZE)
     shared, ke = _answer_ke(sa, message, ke_of(chosen))
     answer = make_answer(sa, connection, message, chosen, cpu, resource)
-    theirs, ours = child_keys(sa.suite.prf, sa.keys.sk_d, answer.agreement.suite, shared, *nonces)
     first, *rest = answer.payloads
-    return Keyed(answer.agreement, ours, theirs, nonces), (first, Nonce(nonces[1]), *ke, *rest)
+    agreed = Agreed(answer.agreement, additional_kes(chosen), nonces, False, shared)
+    return agreed, (first, Nonce(nonces[1]), *ke, *rest)
+
+
+def after(origin: Exchange, agreed: Agreed, message: Message, finish: Finish, now: float) -> None:
+    """Finish a request for a Child SA when its additional key exchanges are done, at once if there are none."""
+    sa = origin.sa
+    if not agreed.methods:
+        finish(agreed.keyed(sa, b""), now)
+        return
+    sa.continue_with(FollowUp(origin, agreed.methods, message, lambda s, at: finish(agreed.keyed(sa, s), at)), now)
+
+
+def answer_after(sa: IkeSa, agreed: Agreed, finish: Finish, now: float) -> Payloads:
+    """The responder's `after`: what it adds to its answer, if the peer is to go on with IKE_FOLLOWUP_KE."""
+    if not agreed.methods:
+        finish(agreed.keyed(sa, b""), now)
+        return ()
+    spi = agreed.agreement.inbound_spi
+    return sa.followups.expect(
+        agreed.methods, lambda s, at: finish(agreed.keyed(sa, s), at), lambda: sa.host.emit(RemoveChild(spi)), now
+    )
 
 
 def _answer_ke(sa: IkeSa, message: Message, method: KeMethod) -> tuple[bytes, Payloads]:

@@ -9,7 +9,7 @@ from ikeclone.ike.actions import Kind, RemoveChild
 from ikeclone.ike.child import Child, ChildState
 from ikeclone.ike.exchange import Exchange, Payloads, raise_refusal, wanted_method
 from ikeclone.ike.informational import DeleteChildren
-from ikeclone.ike.negotiation import Request, respond
+from ikeclone.ike.negotiation import Keyed, Request, after, answer_after, respond
 from ikeclone.ike.sa import IkeSa
 from ikeclone.numbers import ExchangeType, KeMethod, NotifyType, ProtocolId
 from ikeclone.wire.message import Message
@@ -34,6 +34,7 @@ class RekeyChild(Exchange):
         super().__init__(sa)
         self.old, self._method = old, method
         self.rival: Rival | None = None
+        self.following = False
         self._request = Request(sa, old.tunnel.connection, old.cpu, None, method)
 
     def request(self, now: float) -> Payloads | None:
@@ -47,7 +48,11 @@ class RekeyChild(Exchange):
 
     def response(self, message: Message, now: float) -> None:
         raise_refusal(message)
-        keyed = self._request.complete(self.sa, message)
+        agreed = self._request.complete(self.sa, message)
+        self.following = bool(agreed.methods)
+        after(self, agreed, message, self._replace, now)
+
+    def _replace(self, keyed: Keyed, now: float) -> None:
         tunnel = self.old.tunnel
         tunnel.children.rekeys.pop(self.old, None)
         new = tunnel.children.add(self.sa, keyed, now, cpu=self.old.cpu, opened_by_us=True, replaces=self.old)
@@ -111,13 +116,27 @@ def respond_rekey_child(sa: IkeSa, message: Message, rekey: Notify, now: float) 
     tunnel = old.tunnel
     tunnel.children.senders.named(old)
     ours = tunnel.children.rekeys.get(old)
+    if ours is not None and ours.following:
+        raise TemporaryFailure(f"{old.name} is being replaced")
+    _check_replaceable(old)
+    agreed, payloads = respond(sa, tunnel.connection, message, old.cpu, None)
+    return payloads + answer_after(sa, agreed, lambda keyed, at: _accept(sa, old, keyed, at), now)
+
+
+def _check_replaceable(old: Child) -> None:
+    ours = old.tunnel.children.rekeys.get(old)
     if old.state not in (ChildState.INSTALLED, ChildState.REKEYING) or (ours and ours.rival):
         raise TemporaryFailure(f"{old.name} has been replaced already")
-    keyed, payloads = respond(sa, tunnel.connection, message, old.cpu, None)
+
+
+def _accept(sa: IkeSa, old: Child, keyed: Keyed, now: float) -> None:
+    """Install the peer's successor, unless the old SA found another one during the additional key exchanges."""
+    _check_replaceable(old)
+    tunnel = old.tunnel
+    ours = tunnel.children.rekeys.get(old)
     new = tunnel.children.add(sa, keyed, now, cpu=old.cpu, opened_by_us=False, replaces=old)
     if ours is not None:
         ours.rival = Rival(new, keyed.nonces)
     else:
         old.enter(ChildState.REKEYED)
         tunnel.children.senders.serve_on_proof(sa, new)
-    return payloads

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ikeclone.crypto import kex
 from ikeclone.crypto.keys import rekeyed_ike_keys
@@ -10,9 +10,10 @@ from ikeclone.crypto.suite import IkeSuite
 from ikeclone.errors import InvalidKePayload, InvalidSyntax, PeerError, TemporaryFailure
 from ikeclone.ike.actions import Kind
 from ikeclone.ike.exchange import Exchange, Payloads, raise_refusal, wanted_method
+from ikeclone.ike.followup import FollowUp
 from ikeclone.ike.informational import DeleteIke
 from ikeclone.ike.negotiation import NONCE_SIZE
-from ikeclone.ike.proposals import check_choice, choose, ke_methods, numbered, spi_size, without_additional
+from ikeclone.ike.proposals import check_choice, choose, ke_methods, numbered, spi_size
 from ikeclone.ike.sa import IkeSa, State
 from ikeclone.numbers import ExchangeType, KeMethod, ProtocolId
 from ikeclone.wire.message import Message
@@ -29,6 +30,38 @@ class Rival:
     nonces: tuple[bytes, bytes]
 
 
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """What CREATE_CHILD_SA makes a new IKE SA of; nonces and SPIs are its initiator's and its responder's."""
+
+    suite: IkeSuite
+    shared: bytes = field(repr=False)
+    nonces: tuple[bytes, bytes]
+    spis: tuple[bytes, bytes]
+
+    def successor(self, sa: IkeSa, additional: bytes, now: float, *, initiator: bool) -> IkeSa:
+        """The new IKE SA; `additional` are the shared secrets of additional key exchanges."""
+        keys = rekeyed_ike_keys(
+            self.suite, sa.suite.prf, sa.keys.sk_d, self.shared, *self.nonces, *self.spis, additional
+        )
+        new = IkeSa(
+            sa.host,
+            sa.tunnel,
+            State.ESTABLISHED,
+            initiator=initiator,
+            spis=self.spis,
+            suite=self.suite,
+            keys=keys,
+            path=sa.path,
+            abilities=sa.abilities,
+            now=now,
+        )
+        new.identities = sa.identities
+        sa.tunnel.endpoint.register(new)
+        sa.tunnel.settle(new, now)
+        return new
+
+
 class RekeyIke(Exchange):
     """Replace the IKE SA by a new one with new keys and new SPIs."""
 
@@ -39,6 +72,7 @@ class RekeyIke(Exchange):
         super().__init__(sa)
         self._method = method
         self.rival: Rival | None = None
+        self.following = False
 
     @property
     def heir(self) -> IkeSa | None:
@@ -53,7 +87,7 @@ class RekeyIke(Exchange):
             return None
         sa.rekey = self
         self._spi, self._nonce = sa.host.spi(), sa.host.random(NONCE_SIZE)
-        self._proposals = numbered(without_additional(sa.tunnel.connection.ike), self._spi)
+        self._proposals = numbered(sa.tunnel.connection.ike, self._spi)
         # The method in use was acceptable to the peer before, so it most likely is again.
         self._pair = kex.generate(self._method or sa.suite.ke, sa.host.random)
         return (Sa(self._proposals), Nonce(self._nonce), KeyExchange(self._pair.method, self._pair.public))
@@ -65,8 +99,17 @@ class RekeyIke(Exchange):
         if not suite.ke == theirs.method == self._pair.method:
             raise InvalidSyntax("the response's key exchange is of another method")
         nonces = self._nonce, message.require(Nonce).data
-        shared, spis = self._pair.shared(theirs.data), (self._spi, chosen.spi)
-        new = _successor(self.sa, suite, shared, nonces, spis, now, initiator=True)
+        made = _Made(suite, self._pair.shared(theirs.data), nonces, (self._spi, chosen.spi))
+        if suite.additional:
+            self.following = True
+            follow = FollowUp(self, suite.additional, message, lambda secrets, at: self._replace(made, secrets, at))
+            self.sa.continue_with(follow, now)
+        else:
+            self._replace(made, b"", now)
+
+    def _replace(self, made: _Made, additional: bytes, now: float) -> None:
+        nonces = made.nonces
+        new = made.successor(self.sa, additional, now, initiator=True)
         self.sa.rekey = None
         if self.sa.state is not State.ESTABLISHED:
             # The peer has settled for its own.
@@ -100,51 +143,39 @@ class RekeyIke(Exchange):
 
 def respond_rekey_ike(sa: IkeSa, message: Message, now: float) -> Payloads:
     """Answer a request to rekey the IKE SA; raises TemporaryFailure while our own requests change Child SAs."""
-    if sa.changing_children or (sa.rekey is not None and sa.rekey.rival is not None):
-        raise TemporaryFailure("exchanges are in progress")
-    chosen = choose(
-        message.require(Sa).proposals, without_additional(sa.tunnel.connection.ike), spi_size(ProtocolId.IKE)
-    )
+    _check_replaceable(sa)
+    if sa.rekey is not None and sa.rekey.following:
+        raise TemporaryFailure("this IKE SA is being replaced")
+    chosen = choose(message.require(Sa).proposals, sa.tunnel.connection.ike, spi_size(ProtocolId.IKE))
     suite, theirs = IkeSuite.of(chosen), message.require(KeyExchange)
     if theirs.method != suite.ke:
         raise InvalidKePayload(f"{suite.ke.name} is wanted", suite.ke.to_bytes(2, "big"))
     public, shared = kex.encapsulate(suite.ke, theirs.data, sa.host.random)
     nonces = message.require(Nonce).data, sa.host.random(NONCE_SIZE)
     spis = chosen.spi, sa.host.spi()
-    new = _successor(sa, suite, shared, nonces, spis, now, initiator=False)
+    made = _Made(suite, shared, nonces, spis)
+    answer = Proposal(chosen.protocol, chosen.transforms, spis[1], chosen.number)
+    payloads: Payloads = (Sa((answer,)), Nonce(nonces[1]), KeyExchange(suite.ke, public))
+    if suite.additional:
+        finish = lambda secrets, at: _accept(sa, made, secrets, at)  # noqa: E731
+        return payloads + sa.followups.expect(suite.additional, finish, lambda: None, now)
+    _accept(sa, made, b"", now)
+    return payloads
+
+
+def _check_replaceable(sa: IkeSa) -> None:
+    if sa.changing_children or (sa.rekey is not None and sa.rekey.rival is not None):
+        raise TemporaryFailure("exchanges are in progress")
+
+
+def _accept(sa: IkeSa, made: _Made, additional: bytes, now: float) -> None:
+    """Hand over to the peer's new IKE SA, unless this one found another successor during the additional exchanges."""
+    _check_replaceable(sa)
+    if sa.state is not State.ESTABLISHED:
+        raise TemporaryFailure("this IKE SA is on its way out")
+    new = made.successor(sa, additional, now, initiator=False)
     if sa.rekey is not None:
-        sa.rekey.rival = Rival(new, nonces)
+        sa.rekey.rival = Rival(new, made.nonces)
         new.contested = sa
     else:
         sa.supersede(new, now)
-    answer = Proposal(chosen.protocol, chosen.transforms, spis[1], chosen.number)
-    return (Sa((answer,)), Nonce(nonces[1]), KeyExchange(suite.ke, public))
-
-
-def _successor(
-    sa: IkeSa,
-    suite: IkeSuite,
-    shared: bytes,
-    nonces: tuple[bytes, bytes],
-    spis: tuple[bytes, bytes],
-    now: float,
-    *,
-    initiator: bool,
-) -> IkeSa:
-    keys = rekeyed_ike_keys(suite, sa.suite.prf, sa.keys.sk_d, shared, *nonces, *spis)
-    new = IkeSa(
-        sa.host,
-        sa.tunnel,
-        State.ESTABLISHED,
-        initiator=initiator,
-        spis=spis,
-        suite=suite,
-        keys=keys,
-        path=sa.path,
-        abilities=sa.abilities,
-        now=now,
-    )
-    new.identities = sa.identities
-    sa.tunnel.endpoint.register(new)
-    sa.tunnel.settle(new, now)
-    return new

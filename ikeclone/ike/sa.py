@@ -17,6 +17,7 @@ from ikeclone.errors import AuthenticationFailed, InvalidSyntax, PeerError, Temp
 from ikeclone.ike.actions import IkeKeyed, Kind
 from ikeclone.ike.child import Child
 from ikeclone.ike.exchange import Exchange, Payloads, refusal
+from ikeclone.ike.followup import FollowUps
 from ikeclone.ike.fragments import Reassembly
 from ikeclone.ike.host import Host
 from ikeclone.ike.nat import Nat
@@ -109,6 +110,7 @@ class IkeSa:
         self._fragments: dict[int, Reassembly] = {}
         self._announced = False
         self.transcript = Transcript()
+        self.followups = FollowUps(self)
         self._former: Protection | None = None
         self._next_keys: IkeKeys | None = None
         self._set_up_keys()
@@ -298,6 +300,11 @@ class IkeSa:
         self.queue.append(exchange)
         self.pump(now)
 
+    def continue_with(self, exchange: Exchange, now: float) -> None:
+        """Let this exchange follow the one that has just been answered, before any other."""
+        self.queue.appendleft(exchange)
+        self.pump(now)
+
     def pump(self, now: float) -> None:
         """Send the requests that there is room for."""
         while self.queue and self._has_room_for(self.queue[0]):
@@ -365,7 +372,7 @@ class IkeSa:
     def creating_children(self) -> bool:
         """Whether a request of ours that makes a Child SA awaits its response."""
         outstanding = (request.exchange for request in self.requests.outstanding.values())
-        return any(e.changes_children and e.type is ExchangeType.CREATE_CHILD_SA for e in outstanding)
+        return any(e.changes_children and e.type is not ExchangeType.INFORMATIONAL for e in outstanding)
 
     @property
     def changing_children(self) -> bool:
@@ -427,6 +434,7 @@ class IkeSa:
         if self.rekey is not None and (heir := self.rekey.heir) is not None:
             self.supersede(heir, now)
         self.enter(State.DEAD)
+        self.followups.clear()
         self.host.timers.cancel(self)
         for exchange in (*self.queue, *(request.exchange for request in self.requests.outstanding.values())):
             exchange.dropped()

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from ikeclone.connection import Auto, Timing
+from ikeclone.crypto.registry import parse_esp, parse_ike
 from ikeclone.errors import LocalError
 from ikeclone.ike.host import Settings
 from ikeclone.ike.sa import State
-from tests.pair.network import NAME, Network, Side
+from tests.pair.network import ESP, IKE, NAME, Network, Side
 
 EXAMPLES = int(os.environ.get("IKECLONE_EXAMPLES", "0"))
 # Shrinking takes minutes, and thirty steps are read soon enough.
@@ -42,6 +43,7 @@ class TwoEndpoints(RuleBasedStateMachine):
         auto=st.tuples(*[st.sampled_from([Auto.ADD, Auto.ONDEMAND, Auto.START])] * 2),
         fragment_size=st.sampled_from([1252, 150]),
         cpus=st.tuples(*[st.integers(1, 3)] * 2),
+        additional=st.sampled_from(["", "-ke1_ecp256", "-ke1_x448-ke2_mlkem768"]),
     )
     def start(
         self,
@@ -50,8 +52,10 @@ class TwoEndpoints(RuleBasedStateMachine):
         auto: tuple[Auto, Auto],
         fragment_size: int,
         cpus: tuple[int, int],
+        additional: str,
     ) -> None:
-        west, east = ({"clones": c, "auto": a, "timing": TIMING} for c, a in zip(clones, auto, strict=True))
+        both = {"ike": parse_ike(IKE + additional), "esp": parse_esp(f"{ESP}-dh31{additional}"), "timing": TIMING}
+        west, east = ({"clones": c, "auto": a, **both} for c, a in zip(clones, auto, strict=True))
         host = Settings(
             fragment_size=fragment_size,
             retry_delay=2.0,

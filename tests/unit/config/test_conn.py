@@ -252,10 +252,6 @@ def test_mistakes_at_their_line(mistakes: Mistakes, line: str, message: str) -> 
             "esn=yes needs a replay-window above 0",
         ),
         (
-            "\tleft=1.2.3.4\n\tright=%any\n\tesp=aes256-x25519-ke1_mlkem768\n",
-            "esp= takes no additional key exchange: name it in ike=, whose keys all others come from",
-        ),
-        (
             "\tleft=1.2.3.4\n\tright=%any\n\tsalifetime=10m\n",
             (
                 "rekeymargin and rekeyfuzz take up to 1080 of the 600 seconds of salifetime: "

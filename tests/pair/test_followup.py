@@ -1,0 +1,120 @@
+"""IKE_FOLLOWUP_KE: additional key exchanges of new and rekeyed Child SAs and of rekeyed IKE SAs (RFC 9370)."""
+
+from __future__ import annotations
+
+import pytest
+
+from ikeclone.crypto.registry import parse_esp, parse_ike
+from ikeclone.ike.actions import Kind
+from ikeclone.ike.host import Settings
+from ikeclone.numbers import ExchangeType, NotifyType
+from ikeclone.wire.message import parse_message
+from tests.pair.groups import traffic_until_quiet
+from tests.pair.network import ESP, IKE, Network, Side
+from tests.pair.scenario import assert_never_down, assert_one_tunnel, by_hand, ike_sa, notifies, only_child
+
+BOTH = {"ike": parse_ike(f"{IKE}-ke1_mlkem768-ke2_ecp256"), "esp": parse_esp(f"{ESP}-dh31-ke1_mlkem768-ke3_x448")}
+
+
+@pytest.fixture
+def net() -> Network:
+    return by_hand(**BOTH)
+
+
+@pytest.fixture(params=["west", "east"])
+def roles(request: pytest.FixtureRequest, net: Network) -> tuple[Side, Side]:
+    return (net.west, net.east) if request.param == "west" else (net.east, net.west)
+
+
+def rounds(net: Network) -> int:
+    """How many requests of IKE_FOLLOWUP_KE there were."""
+    headers = {parse_message(datagram.data).header for datagram in net.seen}
+    return sum(h.exchange is ExchangeType.IKE_FOLLOWUP_KE and not h.response for h in headers)
+
+
+def take_all(side: Side) -> None:
+    while side.inbox:
+        side.take()
+
+
+@pytest.mark.parametrize("ike", [False, True])
+def test_rekey(net: Network, roles: tuple[Side, Side], ike: bool) -> None:
+    """The answers name the next round, the last one none; the new SA is there when that has come."""
+    us, peer = roles
+    before = ike_sa(us), only_child(us)
+    us.rekey(ike=ike)
+    for last in (False, False, True):
+        assert len(list(peer.endpoint.ike_sas())) == len(peer.children) == 1
+        take_all(peer)
+        assert (NotifyType.ADDITIONAL_KEY_EXCHANGE in notifies(us)) is not last
+        take_all(us)
+    assert_one_tunnel(net)
+    assert_never_down(net)
+    assert (ike_sa(us) is not before[0]) is ike
+    assert (only_child(us) is not before[1]) is not ike
+    west, east = (ike_sa(side) for side in net.sides)
+    assert west.keys == east.keys
+    assert rounds(net) == 2
+
+
+def test_the_link_is_that_of_the_peer() -> None:
+    net = by_hand(esp=parse_esp(f"{ESP}-ke1_ecp256"))
+    net.west.rekey()
+    take_all(net.east)
+    link = net.west.read().notify(NotifyType.ADDITIONAL_KEY_EXCHANGE)
+    assert link is not None
+    take_all(net.west)
+    assert net.east.read().notify(NotifyType.ADDITIONAL_KEY_EXCHANGE) == link
+
+
+@pytest.mark.parametrize("ike", [False, True])
+def test_a_responder_that_forgot_says_so(net: Network, ike: bool) -> None:
+    west, east = net.sides
+    west.rekey(ike=ike)
+    east.take()
+    ike_sa(east).followups.clear()
+    west.take()
+    while east.inbox:
+        east.take()
+    assert notifies(west) == {NotifyType.STATE_NOT_FOUND}
+    assert_one_tunnel(net)
+    assert_never_down(net)
+
+
+@pytest.mark.parametrize("ike", [False, True])
+def test_an_initiator_that_does_not_go_on_is_forgotten(net: Network, ike: bool) -> None:
+    west, east = net.sides
+    west.rekey(ike=ike)
+    east.take()
+    west.inbox.clear()
+    assert bool(east.backend.reserved) is not ike
+    net.run(31)
+    assert not east.backend.reserved
+
+
+@pytest.mark.parametrize("ike", [False, True])
+def test_both_rekey_at_once(net: Network, ike: bool) -> None:
+    for _ in range(5):
+        for side in net.sides:
+            side.rekey(ike=ike)
+        net.release()
+        net.run(120)
+        net.hold()
+    assert_one_tunnel(net)
+    assert_never_down(net)
+    assert all(len(side.kinds(Kind.IKE_REKEYED if ike else Kind.CHILD_REKEYED)) >= 5 for side in net.sides)
+
+
+@pytest.mark.parametrize("fragment_size", [1252, 300])
+def test_clones(fragment_size: int) -> None:
+    """Each clone has its own rounds, fragmented too."""
+    both = {**BOTH, "clones": None}
+    net = Network(cpus=(3, 3), west=both, east=both, settings=Settings(fragment_size=fragment_size)).established()
+    traffic_until_quiet(net)
+    opened = {child.cpu for child in net.west.children}
+    assert opened == {None, 0, 1, 2}
+    assert rounds(net) == 2 * (len(net.west.children) - 1)
+    net.west.rekey()
+    traffic_until_quiet(net)
+    assert net.lost_packets == []
+    net.assert_consistent()
