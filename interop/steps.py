@@ -43,10 +43,18 @@ def both_initiate(lab: Lab) -> None:
     ping_both_ways(lab)
 
 
-def open_clones(lab: Lab, settings: Mapping[str, str] | None = None) -> list[int]:
-    """Bring both sides up with a clone for each CPU, two at most; returns these CPUs. `settings` are ikeclone's."""
+def open_clones(
+    lab: Lab,
+    settings: Mapping[str, str] | None = None,
+    connection: Mapping[str, str] | None = None,
+    child: Mapping[str, str] | None = None,
+) -> list[int]:
+    """Bring both sides up with a clone for each CPU, two at most; returns these CPUs.
+
+    `settings` are ikeclone's, `connection` and `child` strongSwan's.
+    """
     ours = cpus()[:2]
-    lab.strongswan.start(child={"per_cpu_sas": "yes"})
+    lab.strongswan.start(connection=connection, child={"per_cpu_sas": "yes", **(child or {})})
     lab.start_ikeclone({"clones": "2", **(settings or {})})
     lab.up()
     expect("instances after up", list(lab.ikeclone.traffic()), ["gw-0"])
