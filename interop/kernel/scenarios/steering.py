@@ -54,6 +54,9 @@ def _measure(lab: KernelLab, steering: str, settings: Mapping[str, str]) -> tupl
     device = "XDP (native) on eth1, by SPI to the CPU of its clone"
     said = east.status().data_plane["receive steering"]
     expect("what status says of it", device in said, steering != "no")
+    diagnosis = east.command("doctor")
+    expect("the doctor knows the data plane", "(in use)" in diagnosis, True)
+    expect("the doctor knows the program", "XDP, in use" in diagnosis, steering != "no")
     expect("exit codes", [west.stop(), east.stop()], [0, 0])
     expect("left on the device", "xdp" in lab.east.ip("link show eth1"), False)
     return counted.total() - there, there
