@@ -234,5 +234,5 @@ def _complete(part: str, found: Iterable[Transform], defaults: Defaults) -> tupl
     return tuple(transform for kind in sorted(merged) for transform in merged[kind])
 
 
-DEFAULT_IKE = parse_ike("aes_gcm256+chacha20_poly1305+aes_gcm128,aes256+aes128")
+DEFAULT_IKE = parse_ike("aes_gcm256+chacha20_poly1305+aes_gcm128-ke1_mlkem768-ke1_none,aes256+aes128")
 DEFAULT_ESP = parse_esp("aes_gcm256+chacha20_poly1305+aes_gcm128,aes256+aes128")

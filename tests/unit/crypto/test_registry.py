@@ -109,7 +109,9 @@ def test_what_esp_does_not_have_is_refused(text: str) -> None:
 
 
 def test_defaults_prefer_aeads_and_elliptic_curves() -> None:
-    assert describe(DEFAULT_IKE[0]) == (f"AES_GCM_16_256+CHACHA20_POLY1305+AES_GCM_16_128-{DEFAULT_PRFS}-{DEFAULT_KES}")
+    assert describe(DEFAULT_IKE[0]) == (
+        f"AES_GCM_16_256+CHACHA20_POLY1305+AES_GCM_16_128-{DEFAULT_PRFS}-{DEFAULT_KES}-KE1_ML_KEM_768"
+    )
     assert [describe(proposal) for proposal in DEFAULT_ESP] == [
         "AES_GCM_16_256+CHACHA20_POLY1305+AES_GCM_16_128",
         "AES_CBC_256+AES_CBC_128-HMAC_SHA2_512_256+HMAC_SHA2_256_128",
