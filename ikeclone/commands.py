@@ -39,8 +39,8 @@ class Commands:
                 return await self._up(name, progress)
             case models.Down(name=name):
                 return await self._down(name, progress)
-            case models.Rekey(name=name, ike=ike):
-                return await self._rekey(name, ike, progress)
+            case models.Rekey():
+                return await self._rekey(command, progress)
             case models.TrafficStatus(name=name):
                 return (await self._view()).traffic(name)
             case models.Clones(name=name):
@@ -80,11 +80,11 @@ class Commands:
                     return models.Done(text=f"{name} is down")
         raise AssertionError("the reports ended")
 
-    async def _rekey(self, name: str, ike: bool, progress: Progress) -> models.Done:
-        done = Kind.IKE_REKEYED if ike else Kind.CHILD_REKEYED
+    async def _rekey(self, command: models.Rekey, progress: Progress) -> models.Done:
+        name, done = command.name, Kind.IKE_REKEYED if command.ike or command.reauth else Kind.CHILD_REKEYED
         with self._watch() as reports:
             tunnels = self._daemon.endpoint.named(name)
-            waiting = sum(tunnel.rekey(self._daemon.now(), ike) for tunnel in tunnels)
+            waiting = sum(tunnel.rekey(self._daemon.now(), command.ike, command.reauth) for tunnel in tunnels)
             self._daemon.stir()
             async for report in _of(reports, {tunnel.connection.name for tunnel in tunnels}):
                 progress(report.text)

@@ -197,6 +197,7 @@ class Connection:
     ppk: Choice = Choice.AUTO
     ppk_ids: tuple[bytes, ...] = ()
     rekey: bool = True
+    reauth: bool = False
     timing: Timing = field(default_factory=Timing)
     handling: Handling = field(default_factory=Handling)
 

@@ -150,7 +150,7 @@ class View:
             spi_i=sa.spi_i.hex(),
             spi_r=sa.spi_r.hex(),
             age=self._now - sa.created,
-            rekey_in=self._until(sa, "rekey"),
+            rekey_in=self._until(sa, "rekey") or self._until(sa.tunnel, "reauth"),
             children=[self._child_row(child) for child in sa.children.values()],
         )
 

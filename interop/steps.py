@@ -48,13 +48,14 @@ def open_clones(
     settings: Mapping[str, str] | None = None,
     connection: Mapping[str, str] | None = None,
     child: Mapping[str, str] | None = None,
+    options: Mapping[str, str] | None = None,
 ) -> list[int]:
     """Bring both sides up with a clone for each CPU, two at most; returns these CPUs.
 
-    `settings` are ikeclone's, `connection` and `child` strongSwan's.
+    `settings` are ikeclone's, the others strongSwan's: `connection` and `child` in swanctl.conf, `options` of charon.
     """
     ours = cpus()[:2]
-    lab.strongswan.start(connection=connection, child={"per_cpu_sas": "yes", **(child or {})})
+    lab.strongswan.start(connection=connection, child={"per_cpu_sas": "yes", **(child or {})}, options=options)
     lab.start_ikeclone({"clones": "2", **(settings or {})})
     lab.up()
     expect("instances after up", list(lab.ikeclone.traffic()), ["gw-0"])
@@ -95,6 +96,16 @@ def rekey_ike(lab: Lab, rekey: Callable[[], object]) -> None:
     expect("IKE SAs of ikeclone", len(lab.ikeclone.ike_sas()), 1)
     lab.wait(lambda: list(lab.strongswan.ike_sas().values()) == ["ESTABLISHED"], "strongSwan with one IKE SA")
     expect("Child SAs", {row.serial for row in lab.ikeclone.traffic().values()}, children)
+
+
+def reauthenticate(lab: Lab, ours: list[int], rekey: Callable[[], object]) -> None:
+    """Replace the IKE SA and its Child SAs under traffic; nothing is lost, and every CPU gets a clone again."""
+    before = {row.serial for row in lab.ikeclone.traffic().values()}
+    replace(lab, lambda: {sa.serial for sa in lab.ikeclone.ike_sas()}, rekey)
+    lab.wait(lambda: list(lab.strongswan.ike_sas().values()) == ["ESTABLISHED"], "strongSwan with one IKE SA")
+    lab.wait(lambda: clones_of(lab) == ours, "a clone for each CPU")
+    expect("Child SAs that are still there", before & {row.serial for row in lab.ikeclone.traffic().values()}, set())
+    expect("replies", lab.ping(), 2)
 
 
 def replace(lab: Lab, serials: Callable[[], set[int]], rekey: Callable[[], object]) -> None:

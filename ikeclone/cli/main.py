@@ -63,9 +63,12 @@ def rekey(
     ctx: typer.Context,
     name: NAME,
     ike: Annotated[bool, typer.Option("--ike", help="Rekey the IKE SA, not the Child SAs.")] = False,
+    reauth: Annotated[
+        bool, typer.Option("--reauth", help="Replace the IKE SA by one that is authenticated anew.")
+    ] = False,
 ) -> None:
     """Rekey the Child SAs of a connection, clones included, or its IKE SA."""
-    tell(ask(ctx, models.Rekey(name=name, ike=ike)))
+    tell(ask(ctx, models.Rekey(name=name, ike=ike, reauth=reauth)))
 
 
 @app.command()

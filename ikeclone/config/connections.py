@@ -65,6 +65,7 @@ class Conn:
             ppk=said.ppk,
             ppk_ids=said.ppk_ids,
             rekey=said.rekey,
+            reauth=said.reauth,
             timing=said.timing(),
             handling=said.handling(local.interface_addresses),
         )

@@ -169,6 +169,7 @@ class ConnKeywords(HandlingKeywords):
     fragmentation: Annotated[bool, PlainValidator(values.yes_no_force)] = True
     replay_window: Annotated[int, PlainValidator(values.integer(0, 4096))] = 128
     rekey: YesNo = True
+    reauth: YesNo = False
     ikelifetime: Lifetime = _TIMING.ike_lifetime
     ipsec_lifetime: Lifetime = _TIMING.child_lifetime
     rekeymargin: Lifetime = _TIMING.margin

@@ -58,11 +58,12 @@ class Clones(Message):
 
 
 class Rekey(Message):
-    """Rekey every Child SA of a connection or, with `ike`, its IKE SA."""
+    """Rekey every Child SA of a connection or, with `ike`, its IKE SA; with `reauth` both sides prove who they are."""
 
     command: Literal["rekey"] = "rekey"
     name: str
     ike: bool = False
+    reauth: bool = False
 
 
 class Doctor(Message):

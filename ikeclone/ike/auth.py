@@ -118,7 +118,10 @@ class Authenticate(Exchange):
         self.sa.enter(State.ESTABLISHED)
         peer = Identity(self._peer.type, self._peer.data)
         self.sa.tunnel.established(self.sa, now, peer, initial_contact=False)
+        self.sa.tunnel.reauth.heed(message, now)
         self._take_child(message, now)
+        if self.sa.state is State.ESTABLISHED:
+            self.sa.tunnel.reauth.take_over(self.sa, now)
 
     def _take_child(self, message: Message, now: float) -> None:
         sa, tunnel = self.sa, self.sa.tunnel
@@ -174,7 +177,7 @@ class AuthResponder:
         ours = self._prove(proofs, peer, message)
         contact = auth.method is not AuthMethod.NULL and message.notify(NotifyType.INITIAL_CONTACT) is not None
         self._establish(tunnel, peer, now, contact=contact)
-        return (*ours, *self._answer_child(message, now), *named)
+        return (*ours, *sa.tunnel.reauth.lifetime(), *self._answer_child(message, now), *named)
 
     def _start_eap(self, message: Message) -> Payloads:
         """No proof in the first request: the peer wants to give it with EAP, once it has ours (section 2.16)."""
@@ -197,7 +200,7 @@ class AuthResponder:
         ours = key.prove(_responder(self.sa, self._record, IdR(me.type, me.data), self.sa.keys), None)
         contact = request.notify(NotifyType.INITIAL_CONTACT) is not None
         self._establish(tunnel, user, now, contact=contact)
-        return (ours, *self._answer_child(request, now))
+        return (ours, *self.sa.tunnel.reauth.lifetime(), *self._answer_child(request, now))
 
     def _establish(self, tunnel: Tunnel, peer: Identity, now: float, *, contact: bool) -> None:
         self.sa.tunnel = tunnel = tunnel.serving(peer, self.sa.path)
@@ -244,5 +247,9 @@ class AuthResponder:
         theirs, ours = child_keys(sa.suite.prf, sa.keys.sk_d, answer.agreement.suite, b"", *nonces)
         tunnel.clones.per_resource = answer.agreement.per_resource
         keyed = Keyed(answer.agreement, ours, theirs, nonces)
-        tunnel.children.senders.serve(tunnel.children.add(sa, keyed, now, cpu=None, opened_by_us=False))
+        child = tunnel.children.add(sa, keyed, now, cpu=None, opened_by_us=False)
+        if tunnel.clones.outbound(None) is None:
+            tunnel.children.senders.serve(child)
+        else:
+            tunnel.children.senders.serve_later(sa, child, now)
         return answer.payloads

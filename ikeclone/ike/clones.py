@@ -121,8 +121,8 @@ class Clones:
         return (next(self._identifiers) % 2**32).to_bytes(4, "big")
 
     def free_instance(self) -> int:
-        """The lowest number that no clone has."""
-        used = {clone.instance for clone in self if clone.cpu is not None}
+        """The lowest number that no clone has; a replaced one leaves it to its successor."""
+        used = {clone.instance for clone in self if clone.cpu is not None and clone.state is not ChildState.REKEYED}
         return next(i for i in range(1, len(used) + 2) if i not in used)
 
     def spread(self, instance: int) -> float:

@@ -19,7 +19,7 @@ def settle(sa: IkeSa, now: float) -> None:
     """Answer what an established IKE SA answers, and start its timers."""
     sa.handlers = handlers(sa)
     timing, timers = sa.tunnel.connection.timing, sa.host.timers
-    if sa.tunnel.connection.rekey:
+    if sa.tunnel.connection.rekey and not sa.tunnel.connection.reauth:
         delay = rekey_after(timing.ike_lifetime, timing, sa.host.fraction())
         timers.set(sa, "rekey", now + delay, lambda at: sa.enqueue(RekeyIke(sa), at))
     timers.set(sa, "expire", now + timing.ike_lifetime, lambda at: _expire(sa, at))

@@ -108,6 +108,7 @@ class DeleteIke(Exchange):
 def respond_informational(sa: IkeSa, message: Message, now: float) -> Payloads:
     """Answer an INFORMATIONAL request: do the deletes, say nothing to what is only status."""
     deletes = message.all(Delete)
+    sa.tunnel.reauth.heed(message, now)
     failure = message.notify(NotifyType.AUTHENTICATION_FAILED)
     if failure is not None or any(d.protocol is ProtocolId.IKE for d in deletes):
         reason = "the peer rejects our authentication" if failure is not None else "deleted by the peer"

@@ -42,7 +42,7 @@ class Senders:
     def serve(self, child: Child) -> None:
         """Send on a new SA, unless its CPU has another clone that does: then it only receives (RFC 9611 section 3)."""
         sender = self._clones.outbound(child.cpu)
-        if child.lasts and (sender is None or sender.instance == child.instance):
+        if child.lasts and (sender is None or not sender.lasts or sender.instance == child.instance):
             self.activate(child)
 
     def serve_on_proof(self, sa: IkeSa, child: Child) -> None:
@@ -51,12 +51,14 @@ class Senders:
             self._awaiting[child] = sa.responses.newest
 
     def serve_later(self, sa: IkeSa, child: Child, now: float) -> None:
-        """Send on a clone of the peer's on proof, or when our answer has had time to arrive.
+        """Send on an SA of the peer's on proof, or when our answer has had time to arrive.
 
-        Until then the fallback carries its CPU's packets.
+        Until then the fallback carries its CPU's packets; one that was replaced does so until the peer deletes it.
         """
         self.serve_on_proof(sa, child)
-        self._serve_in_time(child, now)
+        sender = self._clones.outbound(child.cpu)
+        if sender is None or sender.lasts:
+            self._serve_in_time(child, now)
 
     def _serve_in_time(self, child: Child, now: float) -> None:
         delay = self._host.settings.activation_delay + 2 * (now - child.created)

@@ -21,6 +21,7 @@ from ikeclone.ike.instances import Instances
 from ikeclone.ike.intermediate import Intermediate
 from ikeclone.ike.openings import Openings
 from ikeclone.ike.proofs import Proofs
+from ikeclone.ike.reauth import Reauthentication
 from ikeclone.ike.rekey_child import RekeyChild
 from ikeclone.ike.rekey_ike import RekeyIke
 from ikeclone.ike.sa import IkeSa, State
@@ -47,6 +48,7 @@ class Tunnel:
         self.children = Children(self)
         self.clones: Clones = self.children.clones
         self.openings = Openings(self)
+        self.reauth = Reauthentication(self)
         self._attempts = 0
         self._alone = False
 
@@ -155,10 +157,16 @@ class Tunnel:
         else:
             _finish(self.ike, "taken down", now)
 
-    def rekey(self, now: float, ike: bool) -> int:
-        """Rekey the IKE SA or every Child SA; how many that are. Raises LocalError when there is nothing to rekey."""
+    def rekey(self, now: float, ike: bool, reauth: bool = False) -> int:
+        """Rekey the IKE SA, authenticating anew or not, or every Child SA; how many that are.
+
+        Raises LocalError when there is nothing to rekey, or to authenticate anew no way to the peer.
+        """
         if self.ike is None or self.ike.state is not State.ESTABLISHED:
             raise LocalError(f"{self.connection.name} is not up: there is nothing to rekey")
+        if reauth:
+            self.reauth.start(now)
+            return 1
         if ike:
             self.ike.enqueue(RekeyIke(self.ike), now)
             return 1
@@ -184,10 +192,16 @@ class Tunnel:
     def _connecting(self) -> bool:
         return self.initiation is not None or (self.ike is None and bool(self._embryos()))
 
-    def _embryos(self) -> list[IkeSa]:
-        return self._sas(State.AUTHENTICATING)
+    @property
+    def initiating(self) -> bool:
+        """Whether an IKE SA that we ask for is not established yet, be there another or not."""
+        return self.initiation is not None or bool(self._embryos())
 
-    def _sas(self, *states: State) -> list[IkeSa]:
+    def _embryos(self) -> list[IkeSa]:
+        return self.sas(State.AUTHENTICATING)
+
+    def sas(self, *states: State) -> list[IkeSa]:
+        """The connection's IKE SAs in these states."""
         return [sa for sa in self.endpoint.ike_sas() if sa.tunnel is self and sa.state in states]
 
     # The IKE SA
@@ -210,8 +224,11 @@ class Tunnel:
         """IKE_SA_INIT led nowhere."""
         self.endpoint.forget(initiation)
         self.initiation = None
-        self.note(Kind.FAILED, reason)
-        self._revive(now)
+        if self.usable:
+            self.reauth.failed(now, reason)
+        else:
+            self.note(Kind.FAILED, reason)
+            self._revive(now)
         self._end_if_unused()
 
     def established(self, sa: IkeSa, now: float, peer: Identity, *, initial_contact: bool) -> None:
@@ -222,6 +239,7 @@ class Tunnel:
         self._attempts = 0
         self.host.timers.cancel(self, "revive")
         self.settle(sa, now)
+        self.reauth.established(sa, now)
         self.note(Kind.IKE_UP, f"#{sa.serial}: IKE SA established with {peer} at {sa.path.remote}, {sa.suite}")
         if initial_contact:
             close_former(sa, now)
@@ -237,7 +255,8 @@ class Tunnel:
         """An older IKE SA gives way; when both sides initiated at once, the one with the lower SPI does."""
         if former.established <= new.created:
             self.note(Kind.PROGRESS, f"#{former.serial}: replaced by #{new.serial}")
-            former.finish(DeleteIke(former, "replaced"), now)
+            if not new.initiator:
+                self.reauth.give_way(former, now)
             return
         redundant = min(former, new, key=lambda sa: sa.spi_i)
         self.ike = new if redundant is former else former
@@ -261,8 +280,11 @@ class Tunnel:
     def _ended(self, sa: IkeSa, now: float, reason: str, *, peer_dead: bool) -> None:
         if self.ike is sa:
             # The peer may end the one of two simultaneous IKE SAs that we would have kept.
-            self.ike = next(iter(self._sas(State.ESTABLISHED)), None)
+            self.ike = next(iter(self.sas(State.ESTABLISHED)), None)
             self.note(Kind.IKE_DOWN, f"#{sa.serial}: IKE SA ended: {reason}")
+        elif sa.established < 0 and sa.initiator and self.usable:
+            self.reauth.failed(now, reason)
+            return
         elif self.ike is None and sa.established < 0 and sa.initiator:
             self.note(Kind.FAILED, reason)
         else:

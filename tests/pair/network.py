@@ -124,8 +124,8 @@ class Side:
         assert opened is not None
         return Message(message.header, parse_payloads(*opened))
 
-    def rekey(self, *, ike: bool = False) -> None:
-        self.endpoint.named(NAME)[0].rekey(self.network.now, ike)
+    def rekey(self, *, ike: bool = False, reauth: bool = False) -> None:
+        self.endpoint.named(NAME)[0].rekey(self.network.now, ike, reauth)
         self.network.settle(self)
 
     def packet(self, cpu: int, size: int = 84) -> bool:

@@ -26,6 +26,7 @@ THOROUGH = settings(deadline=None, derandomize=not EXAMPLES, database=None, prin
 TIMING = Timing(ike_lifetime=3600, child_lifetime=1200, margin=100, retransmit_timeout=15, dpd_delay=10)
 
 west_or_east = st.sampled_from(["west", "east"])
+whats = st.sampled_from(["child", "ike", "reauth"])
 moments = st.sampled_from([0.0, 0.005, 0.011, 0.03, 0.1, 0.6, 2.0, 9.0, 40.0])
 
 
@@ -41,6 +42,7 @@ class TwoEndpoints(RuleBasedStateMachine):
         seed=st.integers(0, 2**16),
         clones=st.tuples(*[st.sampled_from([0, 1, 2, None])] * 2),
         auto=st.tuples(*[st.sampled_from([Auto.ADD, Auto.ONDEMAND, Auto.START])] * 2),
+        reauth=st.booleans(),
         fragment_size=st.sampled_from([1252, 150]),
         cpus=st.tuples(*[st.integers(1, 3)] * 2),
         additional=st.sampled_from(["", "-ke1_ecp256", "-ke1_x448-ke2_mlkem768"]),
@@ -50,11 +52,13 @@ class TwoEndpoints(RuleBasedStateMachine):
         seed: int,
         clones: tuple[int | None, int | None],
         auto: tuple[Auto, Auto],
+        reauth: bool,
         fragment_size: int,
         cpus: tuple[int, int],
         additional: str,
     ) -> None:
-        both = {"ike": parse_ike(IKE + additional), "esp": parse_esp(f"{ESP}-dh31{additional}"), "timing": TIMING}
+        proposals = {"ike": parse_ike(IKE + additional), "esp": parse_esp(f"{ESP}-dh31{additional}")}
+        both = {"reauth": reauth, "timing": TIMING, **proposals}
         west, east = ({"clones": c, "auto": a, **both} for c, a in zip(clones, auto, strict=True))
         host = Settings(
             fragment_size=fragment_size,
@@ -81,10 +85,10 @@ class TwoEndpoints(RuleBasedStateMachine):
         self.side(name).down()
         self.taken_down[self.side(name)] = True
 
-    @rule(name=west_or_east, ike=st.booleans())
-    def rekey(self, name: str, ike: bool) -> None:
+    @rule(name=west_or_east, what=whats)
+    def rekey(self, name: str, what: str) -> None:
         with contextlib.suppress(LocalError):
-            self.side(name).rekey(ike=ike)
+            self.side(name).rekey(ike=what == "ike", reauth=what == "reauth")
 
     @rule(names=st.lists(st.tuples(west_or_east, st.integers(0, 2)), min_size=1, max_size=4))
     def packets(self, names: list[tuple[str, int]]) -> None:
@@ -157,7 +161,7 @@ test_two_endpoints = TwoEndpoints.TestCase
 @given(
     seed=st.integers(0, 2**16),
     loss=st.sampled_from([0.0, 0.2, 0.4]),
-    steps=st.lists(st.tuples(west_or_east, st.sampled_from(["child", "ike"]), moments), max_size=12),
+    steps=st.lists(st.tuples(west_or_east, whats, moments), max_size=12),
 )
 def test_rekeys_lose_no_packet(seed: int, loss: float, steps: list[tuple[str, str, float]]) -> None:
     """A packet is only ever lost on its way: there is an SA for it, and the peer accepts it."""
@@ -169,7 +173,7 @@ def test_rekeys_lose_no_packet(seed: int, loss: float, steps: list[tuple[str, st
     net.link.loss = loss
     for name, what, seconds in steps:
         with contextlib.suppress(LocalError):
-            getattr(net, name).rekey(ike=what == "ike")
+            getattr(net, name).rekey(ike=what == "ike", reauth=what == "reauth")
         for _ in range(10):
             assert all(side.packet(cpu) for side in net.sides for cpu in (0, 1))
             net.run(seconds / 10)

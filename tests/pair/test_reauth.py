@@ -1,0 +1,152 @@
+"""A new IKE SA with new proofs before the old one goes: nobody loses a packet, and no CPU its clone."""
+
+from __future__ import annotations
+
+import pytest
+
+from ikeclone.connection import Auto, Timing
+from ikeclone.ike.actions import Kind
+from ikeclone.ike.sa import State
+from ikeclone.numbers import NotifyType
+from ikeclone.wire.payloads import Notify
+from tests.pair.network import Network, Side
+from tests.pair.test_rekey import ping_everything
+
+SHORT = Timing(ike_lifetime=300, child_lifetime=3600, margin=30, retransmit_timeout=20)
+
+
+@pytest.fixture(params=["west", "east"])
+def chosen(request: pytest.FixtureRequest) -> str:
+    name = request.param
+    assert isinstance(name, str)
+    return name
+
+
+def with_clones(**both: object) -> Network:
+    """A tunnel with a clone for each CPU of both sides."""
+    net = Network(west=both, east=both).established()
+    for cpu in (0, 1):
+        net.west.packet(cpu)
+        net.run(2)
+    return net
+
+
+def ike_sas(side: Side) -> list[State]:
+    """The states of those that are not only kept to repeat a last answer."""
+    return [sa.state for sa in side.endpoint.ike_sas() if sa.state is not State.DEAD]
+
+
+def cpus(side: Side) -> list[int | None]:
+    return [child.cpu for child in side.children]
+
+
+def assert_all_new(net: Network, spis: set[int], serial: int) -> None:
+    """One IKE SA, another one than before, with as many Child SAs as before, all of them others."""
+    net.assert_consistent()
+    for side in net.sides:
+        assert ike_sas(side) == [State.ESTABLISHED]
+        assert sorted(cpus(side), key=str) == [0, 1, None]
+        assert all(child.active and child.lasts for child in side.children)
+        assert [child.instance for child in side.children] == [0, 1, 2]
+    assert net.west.ike is not None
+    assert net.west.ike.serial > serial
+    assert not spis & set(net.west.backend.installed)
+
+
+@pytest.mark.parametrize("loss", [0.0, 0.3])
+def test_either_side_authenticates_anew_and_no_packet_is_lost(chosen: str, loss: float) -> None:
+    net = with_clones()
+    assert net.west.ike is not None
+    spis, serial = set(net.west.backend.installed), net.west.ike.serial
+    side: Side = getattr(net, chosen)
+    net.link.drop = lambda _: net.random.random() < loss
+    side.rekey(reauth=True)
+    ping_everything(net, 20.0, 0.05)
+    net.link.drop = lambda _: False
+    net.run(40)
+    ping_everything(net, 1.0)
+    net.run(5)
+    assert_all_new(net, spis, serial)
+    assert net.lost_packets == []
+    assert [report.text for report in side.kinds(Kind.IKE_REKEYED) if "authenticated anew" in report.text]
+
+
+def test_clones_are_there_before_the_old_ones_go(chosen: str) -> None:
+    net = with_clones()
+    side: Side = getattr(net, chosen)
+    side.rekey(reauth=True)
+    for _ in range(400):
+        net.run(0.005)
+        for each in net.sides:
+            assert {cpu for _, cpu in each.backend.outbound} == {0, 1, None}
+
+
+def test_reauth_yes_has_the_initiator_authenticate_anew_in_time() -> None:
+    net = with_clones(timing=SHORT, reauth=True)
+    for _ in range(20):
+        ping_everything(net, 0.1)
+        net.run(60)
+    assert len([r for r in net.west.kinds(Kind.IKE_REKEYED) if "authenticated anew" in r.text]) >= 4
+    assert net.east.kinds(Kind.IKE_REKEYED) == []
+    assert net.lost_packets == []
+    for side in net.sides:
+        assert side.kinds(Kind.IKE_DOWN, Kind.FAILED) == []
+    net.run(40)
+    net.assert_consistent()
+
+
+def test_a_responder_says_how_long_a_proof_is_good_and_the_initiator_heeds_it() -> None:
+    net = Network(east={"timing": SHORT, "reauth": True}).established()
+    net.run(1200)
+    assert len([r for r in net.west.kinds(Kind.IKE_REKEYED) if "authenticated anew" in r.text]) >= 4
+    assert net.west.kinds(Kind.IKE_DOWN) == []
+
+
+def test_the_notify_has_the_lifetime_in_seconds() -> None:
+    net = Network(east={"timing": SHORT, "reauth": True}).hold()
+    net.west.up()
+    net.east.take()
+    net.west.take()
+    net.east.take()
+    (notify,) = [n for n in net.west.read().all(Notify) if n.type is NotifyType.AUTH_LIFETIME]
+    assert int.from_bytes(notify.data, "big") == 300
+
+
+def test_both_sides_authenticate_anew_at_once() -> None:
+    net = with_clones()
+    net.west.rekey(reauth=True)
+    net.east.rekey(reauth=True)
+    ping_everything(net, 5.0, 0.05)
+    net.run(120)
+    ping_everything(net, 1.0)
+    net.run(5)
+    net.assert_consistent()
+    assert [ike_sas(side) for side in net.sides] == [[State.ESTABLISHED]] * 2
+    assert net.lost_packets == []
+
+
+def test_without_an_answer_the_ike_sa_that_is_there_stays_and_it_is_tried_again() -> None:
+    net = with_clones(timing=SHORT, reauth=True, auto=Auto.START)
+    before = net.west.ike
+    net.link.drop = lambda data: data[18] == 34  # IKE_SA_INIT
+    net.west.reports.clear()
+    net.west.rekey(reauth=True)
+    net.run(25)
+    assert net.west.ike is before
+    assert "no response" in net.west.kinds(Kind.FAILED)[0].text
+    net.link.drop = lambda _: False
+    net.run(20)
+    assert net.west.ike is not before
+    net.run(40)
+    net.assert_consistent()
+
+
+def test_a_peer_that_does_not_delete_the_old_ike_sa_is_not_waited_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = with_clones()
+    monkeypatch.setattr("ikeclone.ike.reauth.LetGo.response", lambda *_: None)
+    net.west.rekey(reauth=True)
+    net.run(1)
+    assert sorted(state.name for state in ike_sas(net.east)) == ["ESTABLISHED", "REKEYED"]
+    net.run(60)
+    assert [ike_sas(side) for side in net.sides] == [[State.ESTABLISHED]] * 2
+    net.assert_consistent()
