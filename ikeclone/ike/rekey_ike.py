@@ -59,6 +59,8 @@ class _Made:
         new.identities = sa.identities
         sa.tunnel.endpoint.register(new)
         sa.tunnel.settle(new, now)
+        # It takes the place of one whose peer proved its identity then, and not now.
+        new.established = sa.established
         return new
 
 
