@@ -113,6 +113,9 @@ class RekeyIke(Exchange):
         nonces = made.nonces
         new = made.successor(self.sa, additional, now, initiator=True)
         self.sa.rekey = None
+        if self.sa.state is State.REKEYED and self.sa.children:
+            self._give_way(new, now)
+            return
         if self.sa.state is not State.ESTABLISHED:
             # The peer has settled for its own.
             new.finish(DeleteIke(new, "redundant"), now)
@@ -125,6 +128,13 @@ class RekeyIke(Exchange):
                 return
             heir.retire(now)
         self.sa.supersede(new, now)
+        self.sa.finish(DeleteIke(self.sa, "rekeyed"), now)
+
+    def _give_way(self, new: IkeSa, now: float) -> None:
+        """The peer authenticated anew meanwhile: what it replaces then is the IKE SA that it knows as the newest."""
+        new.children.update(self.sa.children)
+        self.sa.children.clear()
+        self.sa.tunnel.reauth.give_way(new, now)
         self.sa.finish(DeleteIke(self.sa, "rekeyed"), now)
 
     def failed(self, error: PeerError, now: float) -> None:
