@@ -27,8 +27,8 @@ async def apply(backend: Backend, action: BackendAction) -> None:
             await backend.deactivate(inbound_spi)
         case RemoveChild(inbound_spi):
             await backend.remove(inbound_spi)
-        case MoveChild(inbound_spi, path):
-            await backend.move(inbound_spi, path)
+        case MoveChild(inbound_spi, path, udp_encapsulation):
+            await backend.move(inbound_spi, path, udp_encapsulation)
         case Route(policy):
             await backend.route(policy)
         case Unroute(connection):

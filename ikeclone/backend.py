@@ -237,8 +237,8 @@ class Backend(Protocol):
         """Forget the SA, or the reservation of its SPI. Unknown SPIs are no error."""
         ...
 
-    async def move(self, inbound_spi: int, path: Path) -> None:
-        """Send to a new address from now on."""
+    async def move(self, inbound_spi: int, path: Path, udp_encapsulation: bool) -> None:
+        """Use these addresses and ports from now on, with UDP around ESP or without."""
         ...
 
     async def counters(self) -> Mapping[int, Counters]:

@@ -198,6 +198,7 @@ class Connection:
     ppk_ids: tuple[bytes, ...] = ()
     rekey: bool = True
     reauth: bool = False
+    mobike: bool = False
     timing: Timing = field(default_factory=Timing)
     handling: Handling = field(default_factory=Handling)
 

@@ -61,6 +61,18 @@ class TsUnacceptable(PeerError):
     notify = NotifyType.TS_UNACCEPTABLE
 
 
+class UnacceptableAddresses(PeerError):
+    """The peer's packets may not come from there (RFC 4555 section 3.5)."""
+
+    notify = NotifyType.UNACCEPTABLE_ADDRESSES
+
+
+class UnexpectedNatDetected(PeerError):
+    """A NAT has changed addresses that the peer says none changes (RFC 4555 section 3.9)."""
+
+    notify = NotifyType.UNEXPECTED_NAT_DETECTED
+
+
 class TemporaryFailure(PeerError):
     """The request collides with an exchange in progress; the peer may try again (RFC 7296 section 2.25)."""
 

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 
 from ikeclone.backend import Acquire, BackendError, ChildSa, Counters, Event, Path, Policy
@@ -98,8 +98,9 @@ class MemoryBackend:
         if sa is not None and self.outbound.get((sa.connection, sa.cpu)) == inbound_spi:
             del self.outbound[sa.connection, sa.cpu]
 
-    async def move(self, inbound_spi: int, path: Path) -> None:
-        self._sa(inbound_spi)
+    async def move(self, inbound_spi: int, path: Path, udp_encapsulation: bool) -> None:
+        moved = replace(self._sa(inbound_spi), path=path, udp_encapsulation=udp_encapsulation)
+        self.installed[inbound_spi] = moved
 
     async def counters(self) -> Mapping[int, Counters]:
         return self.counted

@@ -66,6 +66,7 @@ class Conn:
             ppk_ids=said.ppk_ids,
             rekey=said.rekey,
             reauth=said.reauth,
+            mobike=said.mobike,
             timing=said.timing(),
             handling=said.handling(local.interface_addresses),
         )

@@ -178,6 +178,7 @@ class ConnKeywords(HandlingKeywords):
     retransmit_timeout: Annotated[float, PlainValidator(values.duration(3600))] = _TIMING.retransmit_timeout
     dpddelay: Annotated[float, PlainValidator(values.duration(_DAY, zero=True))] = _TIMING.dpd_delay
     nat_keepalive: YesNo = True
+    mobike: YesNo = False
 
     # What Libreswan's files say for IKEv1, or say of IKEv2 what goes without saying here.
     dpdtimeout: Annotated[float, PlainValidator(values.duration(_DAY, zero=True))] = 0.0
@@ -214,6 +215,12 @@ class ConnKeywords(HandlingKeywords):
     def auth(self, end: EndKeywords) -> Authby:
         """How one of the ends authenticates."""
         return end.auth or self.authby or Authby()
+
+    @model_validator(mode="after")
+    def _check_mobike(self) -> ConnKeywords:
+        if self.mobike and self.type is Mode.TRANSPORT:
+            raise ValueError("mobike=yes is for tunnels: type=transport ties an SA to the addresses (RFC 4555)")
+        return self
 
     @model_validator(mode="after")
     def _check_clones(self) -> ConnKeywords:

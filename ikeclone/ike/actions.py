@@ -46,10 +46,11 @@ class RemoveChild:
 
 @dataclass(frozen=True, slots=True)
 class MoveChild:
-    """The peer has another address or port."""
+    """An end has another address or port; a NAT between them may have come or gone."""
 
     inbound_spi: int
     path: Path
+    udp_encapsulation: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,7 @@ class Kind(Enum):
     CHILD_UP = "child-up"
     CHILD_REKEYED = "child-rekeyed"
     CHILD_DOWN = "child-down"
+    MOVED = "moved"
     REFUSED = "refused"
     FAILED = "failed"
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ikeclone.connection import Choice, Identity
 from ikeclone.crypto.keys import IkeKeys, child_keys
 from ikeclone.errors import AuthenticationFailed, LocalError, PeerError
-from ikeclone.ike import ppk
+from ikeclone.ike import mobike, ppk
 from ikeclone.ike.actions import Kind, RemoveChild
 from ikeclone.ike.authentication import Covered, SharedKey
 from ikeclone.ike.contact import is_initial
@@ -76,6 +76,7 @@ class Authenticate(Exchange):
             *self._auth,
             *self._offer.payloads(),
             *self._ppk,
+            *mobike.announce(self.sa.tunnel.connection, self.sa),
         )
 
     def _contact(self) -> Payloads:
@@ -116,6 +117,7 @@ class Authenticate(Exchange):
 
     def _establish(self, message: Message, now: float) -> None:
         self.sa.enter(State.ESTABLISHED)
+        mobike.agree(self.sa, message, decides=True)
         peer = Identity(self._peer.type, self._peer.data)
         self.sa.tunnel.established(self.sa, now, peer, initial_contact=False)
         self.sa.tunnel.reauth.heed(message, now)
@@ -176,8 +178,8 @@ class AuthResponder:
         sa.keys = keys
         ours = self._prove(proofs, peer, message)
         contact = auth.method is not AuthMethod.NULL and message.notify(NotifyType.INITIAL_CONTACT) is not None
-        self._establish(tunnel, peer, now, contact=contact)
-        return (*ours, *sa.tunnel.reauth.lifetime(), *self._answer_child(message, now), *named)
+        self._establish(tunnel, peer, message, now, contact=contact)
+        return (*ours, *sa.tunnel.reauth.lifetime(), *self._answer_child(message, now), *named, *mobike.answer(sa))
 
     def _start_eap(self, message: Message) -> Payloads:
         """No proof in the first request: the peer wants to give it with EAP, once it has ours (section 2.16)."""
@@ -199,12 +201,13 @@ class AuthResponder:
         me = tunnel.proofs(self.sa.path).me
         ours = key.prove(_responder(self.sa, self._record, IdR(me.type, me.data), self.sa.keys), None)
         contact = request.notify(NotifyType.INITIAL_CONTACT) is not None
-        self._establish(tunnel, user, now, contact=contact)
-        return (ours, *self.sa.tunnel.reauth.lifetime(), *self._answer_child(request, now))
+        self._establish(tunnel, user, request, now, contact=contact)
+        return (ours, *self.sa.tunnel.reauth.lifetime(), *self._answer_child(request, now), *mobike.answer(self.sa))
 
-    def _establish(self, tunnel: Tunnel, peer: Identity, now: float, *, contact: bool) -> None:
+    def _establish(self, tunnel: Tunnel, peer: Identity, request: Message, now: float, *, contact: bool) -> None:
         self.sa.tunnel = tunnel = tunnel.serving(peer, self.sa.path)
         self.sa.enter(State.ESTABLISHED)
+        mobike.agree(self.sa, request, decides=False)
         tunnel.established(self.sa, now, peer, initial_contact=contact)
 
     def _prove(self, proofs: Proofs, peer: Identity, message: Message) -> Payloads:

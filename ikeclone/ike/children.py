@@ -31,7 +31,11 @@ class Children:
         self.clones = Clones(tunnel.connection.clones, self._host.fraction())
         self.rekeys: dict[Child, RekeyChild] = {}
         self.senders = Senders(self._host, self.clones)
-        if self._connection.auto is Auto.ONDEMAND:
+        self.trap()
+
+    def trap(self) -> None:
+        """Have packets bring the connection up, if it wants that (`auto=ondemand`)."""
+        if self._connection.auto is Auto.ONDEMAND and not self.clones.children:
             self._route(self._local(), self._remote())
 
     @property
@@ -55,7 +59,7 @@ class Children:
             instance, opened_by_us = replaces.instance, replaces.opened_by_us
         else:
             instance = 0 if cpu is None else self.clones.free_instance()
-        path = self._path(sa.path, instance, udp=sa.abilities.nat.encapsulate)
+        path = self._path(sa.esp_path, instance, udp=sa.abilities.nat.encapsulate)
         child = Child(
             self._host.serial(), self._connection.name, instance, cpu, agreement, path, now, opened_by_us, self._tunnel
         )
@@ -139,9 +143,10 @@ class Children:
             sa.enqueue(DeleteChildren(sa, (child,)), now)
 
     def move(self, sa: IkeSa, child: Child, path: Path) -> None:
-        """The peer's ESP comes from elsewhere now."""
-        child.path = self._path(path, child.instance, udp=sa.abilities.nat.encapsulate)
-        self._host.emit(MoveChild(child.inbound_spi, child.path))
+        """A Child SA takes another way from now on."""
+        udp = sa.abilities.nat.encapsulate
+        child.path = self._path(path, child.instance, udp=udp)
+        self._host.emit(MoveChild(child.inbound_spi, child.path, udp))
 
     def _start_timers(self, child: Child, now: float) -> None:
         timing = self._connection.timing
@@ -184,9 +189,11 @@ class Children:
     def _route(self, local: Selectors, remote: Selectors) -> None:
         connection, sa = self._connection, self._tunnel.ike
         if sa is not None:
-            path = sa.path
-        elif connection.local.address is not None and connection.remote.address is not None:
-            path = Path(connection.local.address, connection.remote.address)
+            path = sa.esp_path
+        elif (peer := connection.remote.address) is not None:
+            if (address := connection.local.address or self._host.address_for(peer)) is None:
+                return
+            path = Path(address, peer)
         else:
             return
         self._policy = Policy(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -21,6 +21,7 @@ from ikeclone.ike.intermediate import IntermediateResponder
 from ikeclone.ike.sa import IkeSa, State
 from ikeclone.ike.tunnel import Tunnel
 from ikeclone.numbers import ExchangeType, NotifyType
+from ikeclone.selectors import IPAddress
 from ikeclone.wire.message import Header, Message, build_message, parse_message
 from ikeclone.wire.payloads import Nonce, Notify
 
@@ -91,6 +92,15 @@ class Endpoint:
                 tunnel.acquire(cpu, now)
             except LocalError as error:
                 tunnel.note(Kind.FAILED, str(error))
+
+    def addresses(self, addresses: Iterable[IPAddress], now: float) -> None:
+        """These are this host's addresses now, those first that packets to elsewhere would have."""
+        self.host.addresses = tuple(addresses)
+        for sa in self.ike_sas():
+            if sa.mobike is not None and sa.state is State.ESTABLISHED:
+                sa.mobike.roam(now)
+        for tunnel in self.tunnels.values():
+            tunnel.roam(now)
 
     @property
     def wants_counters(self) -> bool:

@@ -7,9 +7,10 @@ from ikeclone.errors import TemporaryFailure
 from ikeclone.ike.create_child import respond_create
 from ikeclone.ike.exchange import Payloads
 from ikeclone.ike.informational import DeleteIke, Liveness, respond_informational
+from ikeclone.ike.keepalive import keep_alive
 from ikeclone.ike.rekey_child import respond_rekey_child
 from ikeclone.ike.rekey_ike import RekeyIke, respond_rekey_ike
-from ikeclone.ike.sa import KEEPALIVE, Handler, IkeSa, State
+from ikeclone.ike.sa import Handler, IkeSa, State
 from ikeclone.numbers import ExchangeType, NotifyType, ProtocolId
 from ikeclone.wire.message import Message
 from ikeclone.wire.payloads import Sa
@@ -25,8 +26,7 @@ def settle(sa: IkeSa, now: float) -> None:
     timers.set(sa, "expire", now + timing.ike_lifetime, lambda at: _expire(sa, at))
     if timing.dpd_delay:
         timers.set(sa, "liveness", now + timing.dpd_delay, lambda at: _check_liveness(sa, at))
-    if sa.abilities.nat.local and timing.keepalive:
-        timers.set(sa, "keepalive", now + timing.keepalive, lambda at: _keep_alive(sa, at))
+    keep_alive(sa, now)
 
 
 def handlers(sa: IkeSa) -> dict[ExchangeType, Handler]:
@@ -70,9 +70,3 @@ def _check_liveness(sa: IkeSa, now: float) -> None:
             sa.enqueue(Liveness(sa), now)
         due = now + delay
     sa.host.timers.set(sa, "liveness", due, lambda at: _check_liveness(sa, at))
-
-
-def _keep_alive(sa: IkeSa, now: float) -> None:
-    sa.host.send((KEEPALIVE,), sa.path)
-    delay = sa.tunnel.connection.timing.keepalive
-    sa.host.timers.set(sa, "keepalive", now + delay, lambda at: _keep_alive(sa, at))

@@ -11,6 +11,7 @@ from typing import Protocol
 from ikeclone.backend import Path
 from ikeclone.ike.actions import Action, Datagram, Kind, Report
 from ikeclone.ike.timers import Timers
+from ikeclone.selectors import IPAddress
 
 
 class Resources(Protocol):
@@ -68,6 +69,8 @@ class Host:
         self.actions: deque[Action] = deque()
         self.datagrams: deque[Datagram] = deque()
         self.counters: Counter[str] = Counter()
+        # This host's addresses, those first that packets to elsewhere would have.
+        self.addresses: tuple[IPAddress, ...] = ()
         self._serial = 0
 
     def emit(self, action: Action) -> None:
@@ -94,6 +97,10 @@ class Host:
     def fraction(self) -> float:
         """A random number from 0 to below 1, to spread timers."""
         return int.from_bytes(self.random(4), "big") / 2**32
+
+    def address_for(self, remote: IPAddress) -> IPAddress | None:
+        """The address that we have for packets to this one."""
+        return next((address for address in self.addresses if address.version == remote.version), None)
 
     def spi(self) -> bytes:
         """A random IKE SPI, never zero."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from ikeclone.errors import PeerError
 from ikeclone.ike.child import Child, ChildState
 from ikeclone.ike.exchange import Exchange, Payloads
+from ikeclone.ike.mobike import heed
 from ikeclone.ike.sa import IkeSa, State
 from ikeclone.numbers import ExchangeType, NotifyType, ProtocolId
 from ikeclone.wire.message import Message
@@ -21,10 +22,11 @@ class Liveness(Exchange):
     type = ExchangeType.INFORMATIONAL
 
     def request(self, now: float) -> Payloads:
-        return ()
+        return self.sa.mobike.detection() if self.sa.mobike is not None else ()
 
     def response(self, message: Message, now: float) -> None:
-        return
+        if self.sa.mobike is not None:
+            self.sa.mobike.mapped(message)
 
     def failed(self, error: PeerError, now: float) -> None:
         return
@@ -117,7 +119,7 @@ def respond_informational(sa: IkeSa, message: Message, now: float) -> Payloads:
     if deletes:
         sa.adopt(now)
     spis = [spi for d in deletes if d.protocol is ProtocolId.ESP for spi in d.spis]
-    return _delete_children(sa, spis, now)
+    return (*heed(sa, message), *_delete_children(sa, spis, now))
 
 
 def _delete_children(sa: IkeSa, spis: Sequence[bytes], now: float) -> Payloads:

@@ -138,7 +138,8 @@ class Initiation:
         spis = header.initiator_spi, header.responder_spi
         keys = ike_keys(suite, self._pair.shared(theirs.data), record.nonce_i, record.nonce_r, *spis)
         abilities = _abilities(self.tunnel, message, path)
-        if abilities.nat.encapsulate:
+        if abilities.nat.encapsulate or (abilities.nat.supported and self.tunnel.connection.mobike):
+            # With MOBIKE also where there is no NAT yet (RFC 4555 section 3.3).
             path = replace(path, local_port=nat.PORT, remote_port=nat.PORT)
         self.host.timers.cancel(self)
         sa = IkeSa(

@@ -9,7 +9,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from ikeclone.backend import Path
-from ikeclone.connection import Identity
+from ikeclone.connection import Identity, Timing
 from ikeclone.crypto.cipher import IntegrityError
 from ikeclone.crypto.keys import IkeKeys
 from ikeclone.crypto.suite import IkeSuite
@@ -29,12 +29,12 @@ from ikeclone.wire.message import Header, Message, build_payloads, parse_payload
 from ikeclone.wire.payloads import Encrypted, EncryptedFragment, Notify
 
 if TYPE_CHECKING:
+    from ikeclone.ike.mobike import Mobike
     from ikeclone.ike.rekey_ike import RekeyIke
     from ikeclone.ike.tunnel import Tunnel
 
 Handler = Callable[[Message, float], Payloads]
 
-KEEPALIVE = b"\xff"
 LINGER = 30.0
 
 
@@ -92,7 +92,9 @@ class IkeSa:
         self.established = -1.0
         # Ours and the peer's, once it has proved its own.
         self.identities: tuple[Identity, Identity] | None = None
-        self.init_path = path
+        # Where Child SAs go, and where the last authentic message came from.
+        self.esp_path = self.heard_on = self.init_path = path
+        self.mobike: Mobike | None = None
         self.serial = host.serial()
         self.handlers: dict[ExchangeType, Handler] = {}
         self.children: dict[int, Child] = {}
@@ -156,7 +158,7 @@ class IkeSa:
             # A request can overtake the IKE_AUTH response; the peer repeats it (RFC 7296 section 2.21.2).
             self.host.count("request before authentication")
         elif message.header.response:
-            self._receive_response(message, datagram, now)
+            self._receive_response(message, datagram, path, now)
         else:
             self._receive_request(message, datagram, path, now)
 
@@ -167,13 +169,16 @@ class IkeSa:
             return
         if arrival is Arrival.REPEATED:
             if self._is_repetition(message, datagram):
-                self.host.send(self.responses.answer(message.header.message_id), self.path)
+                self.host.send(self.responses.answer(message.header.message_id), path)
+                if self.mobike is not None:
+                    self.mobike.repeated(message.header.message_id, path)
+                    self.pump(now)
                 for tunnel in self._served:
                     tunnel.children.senders.doubted(self, now)
             return
         if (opened := self._open(message, datagram)) is None:
             return
-        self.heard = now
+        self.heard, self.heard_on = now, path
         self._follow(path)
         self.responses.received(message.header.message_id)
         for tunnel in self._served:
@@ -211,11 +216,12 @@ class IkeSa:
         header = Header(self.spi_i, self.spi_r, request.exchange, request.message_id, self.initiator, True)
         datagrams = self._seal(header, (*payloads, *self._announcement(header)))
         self.responses.answered(request.message_id, datagrams)
-        self.host.send(datagrams, self.path)
+        # To where the request came from, which need not be where ours go (RFC 7296 section 2.11).
+        self.host.send(datagrams, self.heard_on)
         if self._next_keys is not None:
             self.change_keys(self._next_keys)
 
-    def _receive_response(self, message: Message, datagram: bytes, now: float) -> None:
+    def _receive_response(self, message: Message, datagram: bytes, path: Path, now: float) -> None:
         header = message.header
         request = self.requests.outstanding.get(header.message_id)
         if request is None or request.exchange.type is not header.exchange:
@@ -223,7 +229,7 @@ class IkeSa:
             return
         if (opened := self._open(message, datagram)) is None:
             return
-        self.heard = now
+        self.heard, self.heard_on = now, path
         self.requests.answered(header.message_id)
         self.host.timers.cancel(self, f"retransmit {header.message_id}")
         self._transcribe(header, *opened)
@@ -231,6 +237,8 @@ class IkeSa:
             inner = Message(header, parse_payloads(*opened))
             self._heed_window(inner)
             request.exchange.response(inner, now)
+            if self.mobike is not None:
+                self.mobike.answered(path)
         except PeerError as error:
             request.exchange.failed(error, now)
         self._delete_early(now)
@@ -284,11 +292,21 @@ class IkeSa:
         return False
 
     def _follow(self, path: Path) -> None:
-        """A peer behind a NAT may get a new address or port; an authentic new request proves it (section 2.23)."""
-        if path != self.path and self.abilities.nat.remote and path.local == self.path.local:
+        """A peer behind a NAT may get a new address or port; an authentic new request proves it (section 2.23).
+
+        With MOBIKE the peer says so instead (RFC 4555 section 3.8).
+        """
+        if self.state is State.HALF_OPEN:
+            self.path = self.esp_path = path
+        elif path != self.path and self.abilities.nat.remote and path.local == self.path.local and not self.mobike:
             self.path = path
-            for child in self.children.values():
-                child.tunnel.children.move(self, child, path)
+            self.move_children()
+
+    def move_children(self) -> None:
+        """Have the Child SAs take the way that IKE takes."""
+        self.esp_path = self.path
+        for child in self.children.values():
+            child.tunnel.children.move(self, child, self.path)
 
     # Sending
 
@@ -338,17 +356,28 @@ class IkeSa:
         header = Header(self.spi_i, self.spi_r, exchange.type, self.requests.next_id, self.initiator, False)
         datagrams = self._seal(header, (*payloads, *self._announcement(header)))
         request = self.requests.sent(exchange, datagrams, now)
-        self.host.send(request.datagrams, self.path)
+        self._transmit(request)
         self._arm(request, now)
 
+    def _transmit(self, request: Outstanding[Exchange]) -> None:
+        for path in (self.path,) if self.mobike is None else self.mobike.paths(request.sent):
+            self.host.send(request.datagrams, path)
+
+    def resend(self, now: float) -> None:
+        """Send what awaits a response on the way that there is now, with new patience."""
+        for request in self.requests.outstanding.values():
+            request.since, request.sent = now, 1
+            self._transmit(request)
+            self._arm(request, now)
+
     def _arm(self, request: Outstanding[Exchange], now: float) -> None:
-        due = self.tunnel.connection.timing.retransmit_at(request.since, now, request.sent)
+        due = self._timing.retransmit_at(request.since, now, request.sent)
         name = f"retransmit {request.message_id}"
         self.host.timers.set(self, name, due, lambda at: self._retransmit(request, at))
 
     def _retransmit(self, request: Outstanding[Exchange], now: float) -> None:
         waited = now - request.since
-        if now >= request.since + self.tunnel.connection.timing.retransmit_timeout:
+        if now >= request.since + self._timing.retransmit_timeout:
             self.lose(now, f"no response to {request.exchange.type.name} for {waited:.0f} seconds")
             return
         request.sent += 1
@@ -356,8 +385,15 @@ class IkeSa:
             f"retransmission {request.sent - 1} of {request.exchange.type.name}; no response for {waited:.1f} seconds"
         )
         self.tunnel.note(Kind.PROGRESS, text)
-        self.host.send(request.datagrams, self.path)
+        if self.mobike is not None:
+            self.mobike.unanswered(request.sent)
+        self._transmit(request)
         self._arm(request, now)
+
+    @property
+    def _timing(self) -> Timing:
+        timing = self.tunnel.connection.timing
+        return timing if self.mobike is None else self.mobike.timing(timing)
 
     def _seal(self, header: Header, payloads: Payloads) -> tuple[bytes, ...]:
         limit = self.host.settings.fragment_size if self.abilities.fragmentation else None
@@ -396,6 +432,9 @@ class IkeSa:
     def supersede(self, new: IkeSa, now: float) -> None:
         """Hand every Child SA and every waiting exchange over to the IKE SA that takes this one's place."""
         self.retire(now)
+        new.path, new.esp_path, new.abilities, new.mobike = self.path, self.esp_path, self.abilities, self.mobike
+        if new.mobike is not None:
+            new.mobike.sa = new
         new.children.update(self.children)
         self.children.clear()
         for exchange in self.queue:

@@ -132,9 +132,10 @@ class Tunnel:
             self.join(sa)
             self.openings.open_fallback(now)
             return
-        local, remote = self.connection.local.address, self.connection.remote.address
-        if local is None or remote is None:
+        if (remote := self.connection.remote.address) is None:
             raise LocalError(f"{self.connection.name} names no address of its peer: only the peer can bring it up")
+        if (local := self.connection.local.address or self.host.address_for(remote)) is None:
+            raise LocalError(f"{self.connection.name}: this host has no address for packets to {remote}")
         path = Path(local, remote)
         self.proofs(path).check_means()
         self.note(Kind.PROGRESS, f"initiating an IKE SA with {remote}")
@@ -317,6 +318,14 @@ class Tunnel:
                 self.initiate(now)
             except LocalError as error:
                 self.note(Kind.FAILED, str(error))
+
+    def roam(self, now: float) -> None:
+        """This host has other addresses: what could not be reached before can perhaps be now."""
+        if self.initiation is not None and self.initiation.path.local not in self.host.addresses:
+            self.initiation.fail(now, f"this host has {self.initiation.path.local} no more")
+        if self.wanted and self.initiation is None:
+            self._try_again(now)
+        self.children.trap()
 
     def half_open(self, sa: IkeSa, record: InitRecord, tunnels: tuple[Tunnel, ...]) -> AuthResponder:
         """Who answers IKE_AUTH for an SA that a peer asks for; `tunnels` are the connections it may mean."""

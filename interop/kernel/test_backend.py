@@ -301,11 +301,11 @@ def test_a_peer_behind_a_nat_moves_and_is_followed(sides: tuple[Side, Side]) -> 
     left.send(right.inner, 0, 3)
     moved = replace(tunnel.path, local=ip_address("198.51.100.3"))
     left.namespace.run("ip", "address", "add", "198.51.100.3/24", "dev", "eth0")
-    left.namespace.call(left.backend.move(here.inbound_spi, moved))
+    left.namespace.call(left.backend.move(here.inbound_spi, moved, True))
     left.send(right.inner, 0, 4)
     event = right.event(Remapped)
     assert event == Remapped(there.inbound_spi, _reversed(moved))
-    right.namespace.call(right.backend.move(there.inbound_spi, event.path))
+    right.namespace.call(right.backend.move(there.inbound_spi, event.path, True))
     right.send(left.inner, 0, 2)
     assert right.counters(there).in_packets == 7
     # The replies to the datagrams, ICMP errors, count as well.
@@ -324,8 +324,8 @@ def test_what_moves_goes_on_where_it_was(sides: tuple[Side, Side], migrates: boo
     left.send(right.inner, 1, 3)
     moved = replace(tunnel.path, local=ip_address("198.51.100.3"))
     left.namespace.run("ip", "address", "add", "198.51.100.3/24", "dev", "eth0")
-    left.namespace.call(left.backend.move(here.inbound_spi, moved))
-    right.namespace.call(right.backend.move(there.inbound_spi, _reversed(moved)))
+    left.namespace.call(left.backend.move(here.inbound_spi, moved, False))
+    right.namespace.call(right.backend.move(there.inbound_spi, _reversed(moved), False))
     left.send(right.inner, 1, 4)
     assert left.counters(here).out_packets == right.counters(there).in_packets == 7
     assert right.counters(there).drops == {}
@@ -339,7 +339,7 @@ def test_a_deactivated_sa_that_moves_goes_on_with_its_sequence_numbers(sides: tu
     here, there = tunnel.open()
     left.send(right.inner, 0, 5)
     left.namespace.call(left.backend.deactivate(here.inbound_spi))
-    left.namespace.call(left.backend.move(here.inbound_spi, tunnel.path))
+    left.namespace.call(left.backend.move(here.inbound_spi, tunnel.path, False))
     left.namespace.call(left.backend.activate(here.inbound_spi))
     left.send(right.inner, 0, 5)
     assert right.counters(there).in_packets == 10

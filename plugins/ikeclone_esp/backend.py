@@ -230,9 +230,9 @@ class EspBackend:
             self._running()[self._worker(spi)].tell(Remove(spi))
             self._rows.append(installed.row)
 
-    async def move(self, inbound_spi: int, path: Path) -> None:
+    async def move(self, inbound_spi: int, path: Path, udp_encapsulation: bool) -> None:
         self._find(inbound_spi)
-        await self._ask(inbound_spi, Move(inbound_spi, path))
+        await self._ask(inbound_spi, Move(inbound_spi, path, udp_encapsulation))
 
     async def counters(self) -> Mapping[int, Counters]:
         pool = self._running()

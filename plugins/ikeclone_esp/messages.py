@@ -106,6 +106,7 @@ class Remove:
 class Move:
     spi: int
     path: Path
+    udp_encapsulation: bool
 
 
 @dataclass(frozen=True, slots=True)

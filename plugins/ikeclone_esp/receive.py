@@ -6,6 +6,7 @@ import socket
 import sys
 import time
 from collections import deque
+from dataclasses import replace
 from ipaddress import ip_address
 from typing import Final
 
@@ -44,7 +45,7 @@ class Receiver:
         """Receive on an SA, first of all what came for it before."""
         self._reserved.discard(sa.spi)
         self._sas[sa.spi] = sa
-        sa.remote = _address(sa, sa.sa.path)
+        sa.remote = _address(sa)
         waiting, self._waiting = self._waiting, deque()
         for deadline, packet, address in waiting:
             if packet[:4] != sa.spi:
@@ -60,10 +61,11 @@ class Receiver:
         self._sas.pop(spi, None)
         self._reported.pop(spi, None)
 
-    def move(self, spi: bytes, path: Path) -> None:
+    def move(self, spi: bytes, path: Path, udp_encapsulation: bool) -> None:
         """Expect an SA's packets from a new address."""
         sa = self._sas[spi]
-        sa.remote = _address(sa, path)
+        sa.sa = replace(sa.sa, path=path, udp_encapsulation=udp_encapsulation)
+        sa.remote = _address(sa)
         self._reported.pop(spi, None)
 
     def on_datagram(self, sock: socket.socket) -> None:
@@ -122,6 +124,7 @@ class Receiver:
         self._report(Remapped(sa.sa.inbound_spi, Path(path.local, host, path.local_port, port)))
 
 
-def _address(sa: InboundSa, path: Path) -> Address:
+def _address(sa: InboundSa) -> Address:
     """Where an SA's packets come from, as the socket gives it: raw ones have no port."""
+    path = sa.sa.path
     return str(path.remote), path.remote_port if sa.sa.udp_encapsulation else 0

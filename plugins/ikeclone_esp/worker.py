@@ -143,11 +143,11 @@ class Worker:
                 self._routing.deactivate(self._find(spi))
             case Remove(spi):
                 self._remove(spi)
-            case Move(spi, path):
+            case Move(spi, path, udp_encapsulation):
                 outbound = self._find(spi)
-                outbound.path.close()
-                outbound.path = self._path(outbound.sa, path)
-                self._receiver.move(spi.to_bytes(4, "big"), path)
+                former, outbound.path = outbound.path, self._path(path, udp=udp_encapsulation)
+                former.close()
+                self._receiver.move(spi.to_bytes(4, "big"), path, udp_encapsulation)
             case Fallback(connection, worker):
                 self._routing.set_fallback(connection, worker)
                 self._transmitter.release(connection)
@@ -163,7 +163,7 @@ class Worker:
 
     def _install(self, sa: ChildSa, index: int) -> None:
         row = self._counters.row(index)
-        outbound = OutboundSa(sa, self._path(sa, sa.path), row, self._report)
+        outbound = OutboundSa(sa, self._path(sa.path, udp=sa.udp_encapsulation), row, self._report)
         inbound = InboundSa(sa, row)
         self._outbound[sa.inbound_spi] = outbound
         self._receiver.install(inbound)
@@ -175,8 +175,8 @@ class Worker:
             self._routing.deactivate(outbound)
             outbound.path.close()
 
-    def _path(self, sa: ChildSa, path: Path) -> EspPath:
-        if sa.udp_encapsulation:
+    def _path(self, path: Path, *, udp: bool) -> EspPath:
+        if udp:
             sock = self._sockets.get(str(path.local))
             if sock is None:
                 raise BackendError(f"no socket for ESP in UDP from {path.local}: the daemon does not listen there")

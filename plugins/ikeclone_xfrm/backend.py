@@ -166,9 +166,10 @@ class XfrmBackend:
             await self._drop(pair)
         await self._changed(pair.sa.connection)
 
-    async def move(self, inbound_spi: int, path: Path) -> None:
+    async def move(self, inbound_spi: int, path: Path, udp_encapsulation: bool) -> None:
         pair = self._pairs.find(inbound_spi)
-        moved = pair.moved(path, self._kernel, await self._card(replace(pair.sa, path=path)))
+        elsewhere = replace(pair.sa, path=path, udp_encapsulation=udp_encapsulation)
+        moved = pair.moved(path, udp_encapsulation, self._kernel, await self._card(elsewhere))
         for former, half in ((pair.outbound, moved.outbound), (pair.inbound, moved.inbound)):
             await former.hand_over(half, self._xfrm, migrates=self._kernel.migrates)
         self._pairs.put(moved)

@@ -28,9 +28,10 @@ class Pair:
         self.inbound = Half(inbound(sa, reqid, kernel), Direction.IN, card)
         self.outbound = Half(outbound(sa, reqid, kernel), Direction.OUT, card)
 
-    def moved(self, path: Path, kernel: Kernel, card: Card | None = None) -> Pair:
-        """The same SA between other addresses or ports."""
-        return Pair(replace(self.sa, path=path), self.inbound.state.fields["reqid"], kernel, card)
+    def moved(self, path: Path, udp_encapsulation: bool, kernel: Kernel, card: Card | None = None) -> Pair:
+        """The same SA between other addresses or ports, in UDP or not."""
+        sa = replace(self.sa, path=path, udp_encapsulation=udp_encapsulation)
+        return Pair(sa, self.inbound.state.fields["reqid"], kernel, card)
 
     def counters(self, states: Mapping[Key, Any], boot: float) -> Counters:
         """What both halves carried, those that are in the kernel (`states`) and those that were.

@@ -156,7 +156,7 @@ def test_a_new_address_is_reported_and_followed_when_told(tunnel: Tunnel) -> Non
     """The test plays the NAT: the left side's packets go through two sockets and come from another port."""
     spis = tunnel.add()
     left, right = tunnel.left, tunnel.right
-    left.namespace.call(left.backend.move(spis[0], replace(left.path(right), remote_port=4501)))
+    left.namespace.call(left.backend.move(spis[0], replace(left.path(right), remote_port=4501), True))
     moved = replace(right.path(left), remote_port=7777)
     command = left.namespace.command("ping", "-q", "-c1", "-W1", "10.2.0.1")
     with (
@@ -173,7 +173,7 @@ def test_a_new_address_is_reported_and_followed_when_told(tunnel: Tunnel) -> Non
                 until(lambda: right.counters()[spis[1]].in_packets)
                 if told:
                     assert outside.recv(2000)[:4] == spis[0].to_bytes(4, "big")
-                right.namespace.call(right.backend.move(spis[1], moved))
+                right.namespace.call(right.backend.move(spis[1], moved, True))
     assert [event for event in right.events if isinstance(event, Remapped)] == [Remapped(spis[1], moved)]
 
 
@@ -187,7 +187,7 @@ def test_an_sa_sends_from_a_port_of_its_own_and_its_successor_from_the_same(tunn
             tunnel.install(left, replace(sa, path=replace(sa.path, local_port=50001)))
             assert ping(left, "10.2.0.1", CPUS[0], count=2) == 2
             assert _source_port(wire, other.inbound_spi) == 50001
-        left.namespace.call(left.backend.move(sa.inbound_spi, replace(sa.path, local_port=50002)))
+        left.namespace.call(left.backend.move(sa.inbound_spi, replace(sa.path, local_port=50002), True))
         assert ping(left, "10.2.0.1", CPUS[0], count=2) == 2
         while _source_port(wire, other.inbound_spi) != 50002:
             continue  # what was sent before

@@ -73,6 +73,7 @@ class Side:
         self.first_octet: int | None = None
         self.keyed: list[IkeKeyed] = []
         self.failed_installs: list[str] = []
+        self.own: tuple[IPAddress, ...] = (address,)
         self.start()
 
     def start(self) -> None:
@@ -80,6 +81,7 @@ class Side:
         finish(self.backend.stop())
         now = self.network.now
         self.endpoint = Endpoint(self.backend, self._randbytes, self._date, now, self.credentials, self.settings)
+        self.endpoint.addresses(self.own, now)
         self.endpoint.add(self.conn, self.network.now)
         self.network.settle(self)
 
@@ -89,6 +91,12 @@ class Side:
     def _randbytes(self, size: int) -> bytes:
         drawn = self.random.randbytes(size)
         return drawn if self.first_octet is None or size != NONCE_SIZE else bytes([self.first_octet]) + drawn[1:]
+
+    def addresses(self, *addresses: str) -> None:
+        """This side has these addresses from now on, and no others."""
+        self.own = tuple(ip_address(address) for address in addresses)
+        self.endpoint.addresses(self.own, self.network.now)
+        self.network.settle(self)
 
     @property
     def children(self) -> list[Child]:
@@ -221,7 +229,7 @@ class Network:
 
     def _carry_ike(self, side: Side, datagram: Datagram) -> None:
         self.seen.append(datagram)
-        if self.link.drop(datagram.data):
+        if self.link.drop(datagram.data) or datagram.path.local not in side.own:
             return
         if self.held:
             self._receiver(side, datagram.path.remote).inbox.append(datagram)
@@ -245,7 +253,7 @@ class Network:
     def receive(self, side: Side, datagram: Datagram) -> None:
         """A datagram arrives at a side."""
         there = datagram.path if self.nat is None else self.nat.translate(datagram.path)
-        if there is None or there.remote != side.address or len(datagram.data) == 1:
+        if there is None or there.remote not in side.own or len(datagram.data) == 1:
             return
         here = Path(there.remote, there.local, there.remote_port, there.local_port)
         side.endpoint.receive(datagram.data, here, self.now)

@@ -8,7 +8,7 @@ from ipaddress import ip_address
 import pytest
 
 from ikeclone.connection import Timing
-from ikeclone.ike.sa import KEEPALIVE
+from ikeclone.ike.keepalive import KEEPALIVE
 from tests.pair.nat import Nat
 from tests.pair.network import WEST, WEST_END, Network
 

@@ -172,7 +172,7 @@ def test_a_new_address_is_reported_once(setting: Setting) -> None:
             elsewhere.sendto(packet, setting.server.getsockname())
             setting.receiver.on_datagram(setting.server)
         assert setting.events == [Remapped(SPI, path)]
-        setting.receiver.move(SPI.to_bytes(4, "big"), path)
+        setting.receiver.move(SPI.to_bytes(4, "big"), path, udp_encapsulation=True)
         elsewhere.sendto(setting.esp(), setting.server.getsockname())
         setting.receiver.on_datagram(setting.server)
     assert len(setting.events) == 1

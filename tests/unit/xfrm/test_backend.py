@@ -182,7 +182,7 @@ async def test_counters_are_those_of_both_states(backend: XfrmBackend, kernel: D
 async def test_an_sa_moves_with_both_its_states(backend: XfrmBackend, kernel: Dictionary) -> None:
     await backend.install(SA)
     await backend.activate(SA.inbound_spi)
-    await backend.move(SA.inbound_spi, replace(SA.path, remote=ip_address("192.1.2.99")))
+    await backend.move(SA.inbound_spi, replace(SA.path, remote=ip_address("192.1.2.99")), False)
     assert {ip_address(address[:4]) for address, _ in kernel.states} == {WEST, ip_address("192.1.2.99")}
     assert EAST not in {ip_address(address[:4]) for address, _ in kernel.states}
 

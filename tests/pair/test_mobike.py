@@ -1,0 +1,267 @@
+"""MOBIKE: ends that get other addresses, and those who say so in their place (RFC 4555)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from ipaddress import ip_address
+
+import pytest
+
+from ikeclone.backend import Path
+from ikeclone.connection import Choice, Timing
+from ikeclone.ike.actions import Datagram, Kind
+from ikeclone.numbers import NotifyType
+from tests.pair.nat import Nat
+from tests.pair.network import EAST, WEST, Network, Side
+from tests.pair.scenario import assert_carries, ike_sa, notifies
+
+ROAMED, FARTHER, FORGED = "198.51.100.7", "203.0.113.7", "198.51.100.66"
+SECOND = "192.1.2.24"
+
+
+def mobile(**both: object) -> Network:
+    """Both sides have MOBIKE."""
+    common = {"mobike": True, "timing": Timing(margin=60, dpd_delay=10), **both}
+    return Network(west=common, east=common)
+
+
+@pytest.fixture
+def net() -> Network:
+    return mobile().established()
+
+
+def between(net: Network, west: str, east: str = str(EAST)) -> bool:
+    """Whether IKE and every Child SA of both sides have this pair of addresses."""
+    pair = ip_address(west), ip_address(east)
+    paths = {(net.west, pair), (net.east, pair[::-1])}
+    return all(
+        (path.local, path.remote) == wanted
+        for side, wanted in paths
+        for path in (ike_sa(side).path, *(sa.path for sa in side.backend.installed.values()))
+    )
+
+
+def moves(net: Network, side: Side | None = None) -> int:
+    return len((side or net.east).kinds(Kind.MOVED))
+
+
+def test_ike_is_on_port_4500_although_there_is_no_nat(net: Network) -> None:
+    assert ike_sa(net.west).path == Path(WEST, EAST, 4500, 4500)
+    assert ike_sa(net.east).path == Path(EAST, WEST, 4500, 4500)
+    assert not any(sa.udp_encapsulation for side in net.sides for sa in side.backend.installed.values())
+
+
+@pytest.mark.parametrize("sides", [(True, False), (False, True)])
+def test_without_both_there_is_none(sides: tuple[bool, bool]) -> None:
+    net = Network(west={"mobike": sides[0]}, east={"mobike": sides[1]}).established()
+    assert all(ike_sa(side).mobike is None for side in net.sides)
+
+
+def test_the_initiator_gets_another_address(net: Network) -> None:
+    for cpu in (0, 1):
+        net.west.packet(cpu)
+        net.run(3)
+    net.west.addresses(ROAMED)
+    net.run(1)
+    assert between(net, ROAMED)
+    assert len(net.east.backend.installed) == 3
+    net.assert_consistent()
+    assert_carries(net)
+    net.run(60)
+    assert moves(net) == 1
+    assert net.west.kinds(Kind.IKE_DOWN) == net.east.kinds(Kind.IKE_DOWN) == []
+
+
+def test_the_responder_gets_another_address(net: Network) -> None:
+    net.east.addresses(SECOND)
+    net.run(1)
+    assert between(net, str(WEST), SECOND)
+    assert_carries(net)
+
+
+def test_both_move_at_once_when_one_has_told_of_its_other_address() -> None:
+    net = mobile()
+    net.east.addresses(str(EAST), SECOND)
+    net.established()
+    net.east.addresses(SECOND)
+    net.west.addresses(ROAMED)
+    net.run(30)
+    assert between(net, ROAMED, SECOND)
+    assert_carries(net)
+
+
+def test_a_dead_path_is_left_for_another_one() -> None:
+    """Nobody tells: the peer does not answer liveness, and has a second address."""
+    net = mobile()
+    net.east.addresses(str(EAST), SECOND)
+    net.established()
+    net.east.own = (ip_address(SECOND),)
+    net.run(30)
+    assert between(net, str(WEST), SECOND)
+    assert_carries(net)
+
+
+def test_no_address_at_all_for_a_while(net: Network) -> None:
+    net.west.addresses()
+    net.run(20)
+    net.west.addresses(FARTHER)
+    net.run(5)
+    assert between(net, FARTHER)
+    assert_carries(net)
+
+
+def test_the_cookie_comes_back_before_anything_is_sent_there(net: Network) -> None:
+    net.hold()
+    net.west.addresses(ROAMED)
+    assert notifies(net.east) >= {NotifyType.UPDATE_SA_ADDRESSES, NotifyType.NAT_DETECTION_SOURCE_IP}
+    net.east.take()
+    assert ike_sa(net.east).path.remote == ip_address(ROAMED)
+    assert all(sa.path.remote == WEST for sa in net.east.backend.installed.values())
+    cookie = next(i for i in range(len(net.west.inbox)) if net.west.read(i).notify(NotifyType.COOKIE2))
+    net.west.take(cookie)
+    assert notifies(net.east) == {NotifyType.COOKIE2}
+    net.east.take()
+    assert all(sa.path.remote == ip_address(ROAMED) for sa in net.east.backend.installed.values())
+    net.release()
+    net.run(1)
+    assert between(net, ROAMED)
+
+
+def from_elsewhere(datagram: Datagram, address: str) -> Datagram:
+    return replace(datagram, path=replace(datagram.path, local=ip_address(address)))
+
+
+def test_a_forged_source_sends_nothing_there(net: Network) -> None:
+    """Somebody forwards the update from another address, before the real one arrives."""
+    net.hold()
+    net.west.addresses(ROAMED)
+    net.receive(net.east, from_elsewhere(net.east.inbox[0], FORGED))
+    assert ike_sa(net.east).path.remote == ip_address(FORGED)
+    net.release()
+    net.run(30)
+    assert between(net, ROAMED)
+    assert all(report.text.endswith(f"{ROAMED}[4500]") for report in net.east.kinds(Kind.MOVED))
+    assert_carries(net)
+
+
+def test_a_replayed_update_moves_nothing(net: Network) -> None:
+    net.west.addresses(ROAMED)
+    update = next(d for d in reversed(net.west.sent) if d.path.local == ip_address(ROAMED))
+    net.run(5)
+    for _ in range(20):
+        net.receive(net.east, update)
+        net.receive(net.east, from_elsewhere(update, FORGED))
+    net.run(30)
+    assert between(net, ROAMED)
+    assert moves(net) == 1
+
+
+def test_a_peer_that_is_not_where_it_says_stays_where_it_was(net: Network) -> None:
+    """The update claims an address at which nobody answers."""
+    net.hold()
+    net.west.rekey()
+    net.east.inbox.clear()
+    net.west.addresses(ROAMED)
+    net.east.inbox.clear()
+    net.release()
+    net.west.own = (ip_address(ROAMED),)
+    net.link.loss = 1.0
+    net.run(2)
+    net.link.loss = 0.0
+    net.run(30)
+    assert between(net, ROAMED)
+    net.assert_consistent()
+
+
+@pytest.mark.parametrize("loss", [0.2, 0.4])
+def test_moves_on_a_bad_link(loss: float) -> None:
+    net = mobile().established()
+    net.link.loss, net.link.repeat, net.link.jitter = loss, 0.3, 0.5
+    for address in (ROAMED, FARTHER, str(WEST), ROAMED):
+        net.west.addresses(address)
+        net.west.rekey()
+        net.run(7)
+    net.link.loss = net.link.repeat = net.link.jitter = 0.0
+    net.run(120)
+    assert between(net, ROAMED)
+    net.assert_consistent()
+    assert_carries(net)
+
+
+@pytest.mark.parametrize("ike", [False, True])
+@pytest.mark.parametrize("who", ["west", "east"])
+def test_a_move_in_the_middle_of_a_rekey(net: Network, who: str, ike: bool) -> None:
+    side = getattr(net, who)
+    side.rekey(ike=ike)
+    net.west.addresses(ROAMED)
+    net.run(30)
+    assert between(net, ROAMED)
+    net.assert_consistent()
+    assert_carries(net)
+    net.west.addresses(FARTHER)
+    net.run(30)
+    assert between(net, FARTHER)
+
+
+def test_a_move_while_clones_are_opened(net: Network) -> None:
+    for cpu in (0, 1):
+        net.west.packet(cpu)
+        net.east.packet(cpu)
+    net.west.addresses(ROAMED)
+    net.run(30)
+    assert between(net, ROAMED)
+    net.assert_consistent()
+    assert_carries(net)
+
+
+def test_a_clone_keeps_its_port() -> None:
+    net = mobile(clones_encap=True).established()
+    net.west.packet(0)
+    net.run(3)
+    before = {spi: sa.path.local_port for spi, sa in net.west.backend.installed.items()}
+    assert len(set(before.values())) == 2
+    net.west.addresses(ROAMED)
+    net.run(3)
+    assert {spi: sa.path.local_port for spi, sa in net.west.backend.installed.items()} == before
+    assert between(net, ROAMED)
+
+
+def test_a_nat_that_is_met_on_the_way_and_left_again() -> None:
+    net = mobile().established()
+    nat = net.nat = Nat(ip_address(ROAMED), ip_address(FARTHER))
+    net.west.addresses(ROAMED)
+    net.run(3)
+    assert ike_sa(net.east).path.remote == ip_address(FARTHER)
+    for side in net.sides:
+        assert all(sa.udp_encapsulation for sa in side.backend.installed.values())
+    assert ike_sa(net.west).abilities.nat.local
+    before = ike_sa(net.east).path.remote_port
+    nat.forget()
+    net.run(30)
+    assert ike_sa(net.east).path.remote_port != before
+    net.nat = None
+    net.west.addresses(str(WEST))
+    net.run(3)
+    assert between(net, str(WEST))
+    for side in net.sides:
+        assert not any(sa.udp_encapsulation for sa in side.backend.installed.values())
+    assert_carries(net)
+
+
+def test_a_nat_is_refused_where_none_may_be() -> None:
+    """encapsulation=no: the update says that no NAT may change its addresses (RFC 4555 section 3.9)."""
+    net = mobile(encapsulation=Choice.NO).established()
+    net.nat = Nat(ip_address(ROAMED), ip_address(FARTHER))
+    net.west.addresses(ROAMED)
+    net.run(3)
+    assert any("UNEXPECTED_NAT_DETECTED" in report.text for report in net.west.kinds(Kind.FAILED))
+    assert all(sa.path.remote == WEST for sa in net.east.backend.installed.values())
+
+
+def test_a_wrong_cookie_ends_the_ike_sa(net: Network) -> None:
+    mobike = ike_sa(net.west).mobike
+    assert mobike is not None
+    mobike.heed = lambda message: ()  # type: ignore[method-assign]
+    net.west.addresses(ROAMED)
+    net.run(0.5)
+    assert any("cookie" in report.text for report in net.east.kinds(Kind.IKE_DOWN))
