@@ -170,8 +170,10 @@ class XfrmBackend:
         pair = self._pairs.find(inbound_spi)
         elsewhere = replace(pair.sa, path=path, udp_encapsulation=udp_encapsulation)
         moved = pair.moved(path, udp_encapsulation, self._kernel, await self._card(elsewhere))
+        # A state that is to be in UDP, or no longer, is made anew.
+        migrates = self._kernel.migrates and udp_encapsulation == pair.sa.udp_encapsulation
         for former, half in ((pair.outbound, moved.outbound), (pair.inbound, moved.inbound)):
-            await former.hand_over(half, self._xfrm, migrates=self._kernel.migrates)
+            await former.hand_over(half, self._xfrm, migrates=migrates)
         self._pairs.put(moved)
         trap = self._traps.get(pair.sa.connection)
         if trap is not None:

@@ -84,8 +84,8 @@ async def test_clones_come_move_and_go() -> None:
         InstallChild(CLONE),
         InstallChild(replace(CLONE, cpu=None, inbound_spi=0x3000)),  # the fallback is for every CPU
         ActivateChild(0x1000),
-        MoveChild(0x1000, elsewhere),
-        MoveChild(0x3000, elsewhere),
+        MoveChild(0x1000, elsewhere, False),
+        MoveChild(0x3000, elsewhere, False),
         RemoveChild(0x1000),
         RemoveChild(0x1000),
         RemoveChild(0x3000),
