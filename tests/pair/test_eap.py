@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from ipaddress import ip_address, ip_network
 
 import pytest
 
@@ -13,10 +14,11 @@ from ikeclone.eap.packet import Packet
 from ikeclone.ike.eap_auth import MAX_ROUNDS, EapResponder, EapRound
 from ikeclone.numbers import AuthMethod, EapCode, EapType, NotifyType
 from ikeclone.pki.store import Store
+from ikeclone.selectors import TrafficSelector
 from ikeclone.wire.message import Message
 from ikeclone.wire.payloads import Auth, Certificate, Eap, IdR, Notify, Sa, TsI
 from tests.pair.certified import ROOT, SIGNATURES, Host, attempt, is_up, issue, told
-from tests.pair.network import EAST_END, NAME, WEST_END, Network
+from tests.pair.network import EAST_END, NAME, WEST_END, Network, connection
 from tests.pair.test_faults import assert_nothing_left
 
 EAP = Authby(eap=(EapType.MSCHAPV2,))
@@ -186,3 +188,29 @@ def test_rounds_have_an_end(strict: str, monkeypatch: pytest.MonkeyPatch) -> Non
     net = attempt(warrior())
     assert f"{MAX_ROUNDS} rounds" in told(net.west if strict == "west" else net.east)
     assert_nothing_left(net)
+
+
+def test_users_are_told_apart_by_the_names_that_they_proved() -> None:
+    """Two road warriors that call themselves the same have an instance each; one that comes again has its former."""
+    host = Host(GATEWAY)
+    anyone = replace(WEST_END, address=None, identity=None, auth=EAP)
+    net = Network(east={"local": host.local(EAST_END), "remote": anyone})
+    passwords = Password("alice", RIGHT), Password("bob", RIGHT)
+    net.east.credentials = replace(host.credentials(), passwords=passwords)
+    net.east.start()
+    sides = []
+    for number, user in ((1, "alice"), (2, "bob")):
+        subnet = TrafficSelector.of(ip_network(f"192.0.1.{16 * number}/28"))
+        end = replace(WEST_END, address=ip_address(f"198.51.100.{number}"), selectors=(subnet,), auth=EAP, user=user)
+        side = net.add(str(end.address), connection(end, host.remote(EAST_END)))
+        side.credentials = Credentials(store=Store((ROOT.certificate,)), passwords=passwords)
+        side.start()
+        sides.append(side)
+    for side in (*sides, sides[0]):
+        side.down()
+        net.run(2)
+        side.up()
+        net.run(2)
+    tunnels = [tunnel for name, tunnel in net.east.endpoint.tunnels.items() if name != NAME]
+    assert sorted(str(tunnel.peer) for tunnel in tunnels) == ["alice", "bob"]
+    assert all(len(side.children) == 1 for side in sides)
