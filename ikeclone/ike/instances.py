@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ikeclone.connection import Auto, Connection, Identity
-from ikeclone.errors import AuthenticationFailed
+from ikeclone.errors import AuthenticationFailed, TsUnacceptable
+from ikeclone.ike.narrowing import Selectors
 from ikeclone.numbers import IdType, NotifyType
 from ikeclone.selectors import IPAddress
 
@@ -52,6 +53,16 @@ class Instances:
     def end(self, instance: Tunnel) -> None:
         """The last SA of an instance is gone, and so is the instance."""
         self._instances = {number: each for number, each in self._instances.items() if each is not instance}
+
+    def claim(self, instance: Tunnel, remote: Selectors) -> None:
+        """See that no other instance has any of this traffic: its peer's packets would go to this one.
+
+        Raises TsUnacceptable.
+        """
+        for other in self:
+            held = [theirs for child in other.clones for theirs in child.agreement.remote]
+            if other is not instance and any(ours.intersection(theirs) for ours in remote for theirs in held):
+                raise TsUnacceptable(f"{other.connection.name} has this traffic already")
 
     def _former(self, peer: Identity) -> Tunnel | None:
         """A peer without a name is never known to be the same again (RFC 7619 section 2.2)."""

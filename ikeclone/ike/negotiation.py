@@ -99,6 +99,7 @@ def make_answer(
 ) -> Answer:
     """Agree to an offer; raises TsUnacceptable. `resource` None ignores SA_RESOURCE_INFO."""
     remote = narrow(message.require(TsI).selectors, of_end(connection.remote, sa.path.remote))
+    sa.tunnel.claim(remote)
     local = narrow(message.require(TsR).selectors, of_end(connection.local, sa.path.local))
     mode = _mode(connection, message)
     per_resource = resource is not None and _has_resource(message)

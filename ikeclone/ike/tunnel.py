@@ -19,6 +19,7 @@ from ikeclone.ike.informational import DeleteIke
 from ikeclone.ike.init import Initiation, InitRecord
 from ikeclone.ike.instances import Instances
 from ikeclone.ike.intermediate import Intermediate
+from ikeclone.ike.narrowing import Selectors
 from ikeclone.ike.openings import Openings
 from ikeclone.ike.proofs import Proofs
 from ikeclone.ike.reauth import Reauthentication
@@ -104,6 +105,11 @@ class Tunnel:
         self.ike, self._alone = None, True
         self.initiate(now)
         return True
+
+    def claim(self, remote: Selectors) -> None:
+        """See that no other peer of the template has this traffic; raises TsUnacceptable."""
+        if self.template is not None:
+            self.template.instances.claim(self, remote)
 
     def _end_if_unused(self) -> None:
         if self.template is None or self.initiation is not None:

@@ -76,6 +76,19 @@ def test_each_peer_has_its_instance() -> None:
     assert first.ike is not second.ike
 
 
+def test_nobody_takes_the_traffic_of_another_peer() -> None:
+    net = road()
+    net.west.up()
+    net.run(2)
+    thief = warrior(net, 1, "@thief")
+    thief.up()
+    net.run(2)
+    assert not thief.children
+    assert [report.text for report in net.east.reports if "has this traffic already" in report.text]
+    assert [str(policy.remote[0]) for policy in net.east.backend.policies.values()] == ["192.0.1.0/24"]
+    assert list(net.east.backend.policies) == [f"{NAME}[1]"]
+
+
 def test_clones_are_opened_and_counted_for_each_instance() -> None:
     net = road()
     third = warrior(net, 7)
