@@ -2,7 +2,7 @@
 
 from ikeclone.demo.pings import RunningPing
 from interop.kernel.lab import CPUS, KernelLab, PinnedPing, up
-from interop.kernel.states import states
+from interop.kernel.states import KernelState, states
 from interop.kernel.steps import child_serials, expect_no_states
 from interop.lab import expect
 
@@ -18,6 +18,8 @@ def run(lab: KernelLab) -> None:
             peer.initiate()
             lab.wait(lambda: len(peer.children()) == 1 + number, "another Child SA of Libreswan's")  # noqa: B023
             expect("Child SAs of ikeclone", len(child_serials(west)), 1 + number)
+            # Until Libreswan has had time to receive on it, there is none that sends.
+            lab.wait(lambda: len(outbound(lab)) == 1 + number, "its state that sends")  # noqa: B023
             expect_newest_sends(lab, running)
         for left in range(DUPLICATES, 0, -1):
             peer.delete_child(peer.children()[0].serial)
@@ -32,12 +34,17 @@ def run(lab: KernelLab) -> None:
 
 
 def expect_newest_sends(lab: KernelLab, running: RunningPing) -> None:
-    """Of west's SAs, which are not bound to a CPU, only the one that was made last sends."""
+    """Of west's SAs only the one that was made last sends."""
     running.await_replies(3)
-    before = [state for state in states(lab.west) if state.sends]
+    before = outbound(lab)
     running.await_replies(5)
-    packets = {state.spi: state.packets for state in states(lab.west)}
+    packets = {state.spi: state.packets for state in outbound(lab)}
     # One that was just deleted may go from the kernel meanwhile.
     moved = [state.spi for state in before if packets.get(state.spi, 0) > state.packets]
     expect("SAs that send", moved, [before[0].spi])
     expect("CPUs that they are bound to", {state.cpu for state in before}, {None})
+
+
+def outbound(lab: KernelLab) -> list[KernelState]:
+    """West's states that send, the newest first."""
+    return [state for state in states(lab.west) if state.sends]
