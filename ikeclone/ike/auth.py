@@ -30,12 +30,14 @@ if TYPE_CHECKING:
 
 def _initiator(sa: IkeSa, record: InitRecord, identity: IdI, keys: IkeKeys) -> Covered:
     """What the initiator's AUTH payload covers (RFC 7296 section 2.15)."""
-    return Covered(sa.suite.prf, record.request, record.nonce_r, keys.sk_pi, identity.build(), sa.transcript.octets())
+    intermediate = sa.channel.transcript.octets()
+    return Covered(sa.suite.prf, record.request, record.nonce_r, keys.sk_pi, identity.build(), intermediate)
 
 
 def _responder(sa: IkeSa, record: InitRecord, identity: IdR, keys: IkeKeys) -> Covered:
     """What the responder's AUTH payload covers."""
-    return Covered(sa.suite.prf, record.response, record.nonce_i, keys.sk_pr, identity.build(), sa.transcript.octets())
+    intermediate = sa.channel.transcript.octets()
+    return Covered(sa.suite.prf, record.response, record.nonce_i, keys.sk_pr, identity.build(), intermediate)
 
 
 class Authenticate(Exchange):

@@ -107,7 +107,7 @@ class Mobike:
             return
         if lost and (local := sa.host.address_for(sa.path.remote)) is not None:
             self._take(replace(sa.path, local=local))
-            sa.resend(now)
+            sa.requests.resend(now)
         sa.enqueue(Tell(sa), now)
 
     def _search(self, now: float) -> None:
@@ -120,8 +120,8 @@ class Mobike:
         else:
             self._ways = ways
             if not sa.requests.outstanding:
-                sa.queue.appendleft(Probe(sa))
-        sa.resend(now)
+                sa.requests.queue.appendleft(Probe(sa))
+        sa.requests.resend(now)
         sa.pump(now)
 
     def _possible_ways(self) -> tuple[Path, ...]:
@@ -145,7 +145,7 @@ class Mobike:
         """Take a path and tell the peer, before anything else that is waiting."""
         self._ways = ()
         self._take(path)
-        self.sa.queue.appendleft(UpdateAddresses(self.sa))
+        self.sa.requests.queue.appendleft(UpdateAddresses(self.sa))
         self.sa.tunnel.note(Kind.PROGRESS, f"#{self.sa.serial}: moving to {path}")
 
     def accepted(self, message: Message, now: float) -> None:
@@ -198,7 +198,7 @@ class Mobike:
         self.remember(notifies)
         if self.decides and self.sa.path.remote not in self._theirs:
             self._ways = self._possible_ways()
-            self.sa.queue.appendleft(Probe(self.sa))
+            self.sa.requests.queue.appendleft(Probe(self.sa))
 
     def remember(self, notifies: Iterable[Notify]) -> None:
         """The peer has these addresses, and the one that it says so from (RFC 4555 section 3.6)."""
@@ -221,7 +221,7 @@ class Mobike:
         found = nat.detect(message, path, sa.tunnel.forces_encapsulation) if sa.tunnel.detects_nat else nat.Nat()
         self._claim = Claim(message, path, found)
         self._take(path)
-        sa.queue.appendleft(ReturnRoutability(sa))
+        sa.requests.queue.appendleft(ReturnRoutability(sa))
 
     def repeated(self, message_id: int, path: Path) -> None:
         """A request was sent again. If it is the one that has moved the peer, somebody may have changed its source."""

@@ -192,7 +192,7 @@ class Request:
             return self.offer.accept(sa, message)
         except SpiInUse:
             # The peer has its half of the SA, which nobody answers.
-            sa.queue.append(Withdraw(sa, self.offer.spi))
+            sa.requests.queue.append(Withdraw(sa, self.offer.spi))
             raise
 
 

@@ -101,9 +101,7 @@ class Reauthentication:
 
     def give_way(self, former: IkeSa, now: float) -> None:
         """Only keep what the former IKE SA has until the side that asked for the new one deletes it, or time is up."""
-        for waiting in former.queue:
-            waiting.dropped()
-        former.queue.clear()
+        former.requests.drop_waiting()
         former.retire(now)
         for child in former.children.values():
             if child.lasts:

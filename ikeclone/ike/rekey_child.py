@@ -109,7 +109,7 @@ class RekeyChild(Exchange):
 def respond_rekey_child(sa: IkeSa, message: Message, rekey: Notify, now: float) -> Payloads:
     """Answer a request to rekey a Child SA: receive on the new one, send on it when the peer shows that it has it."""
     old = next((c for c in sa.children.values() if c.outbound_spi.to_bytes(4, "big") == rekey.spi), None)
-    if old is None and sa.creating_children:
+    if old is None and sa.requests.creating_children:
         raise TemporaryFailure("it may be the SA whose response is on its way")
     if old is None:
         return (Notify(ChildSaNotFound.notify, b"", ProtocolId.ESP, rekey.spi),)

@@ -176,7 +176,7 @@ def respond_rekey_ike(sa: IkeSa, message: Message, now: float) -> Payloads:
 
 
 def _check_replaceable(sa: IkeSa) -> None:
-    if sa.changing_children or (sa.rekey is not None and sa.rekey.rival is not None):
+    if sa.requests.changing_children or (sa.rekey is not None and sa.rekey.rival is not None):
         raise TemporaryFailure("exchanges are in progress")
 
 

@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
 from ikeclone.backend import Path
-from ikeclone.connection import Identity, Timing
-from ikeclone.crypto.cipher import IntegrityError
+from ikeclone.connection import Identity
 from ikeclone.crypto.keys import IkeKeys
 from ikeclone.crypto.suite import IkeSuite
 from ikeclone.errors import AuthenticationFailed, InvalidSyntax, PeerError, TemporaryFailure
-from ikeclone.ike.actions import IkeKeyed, Kind
+from ikeclone.ike.actions import Kind
+from ikeclone.ike.channel import Channel
 from ikeclone.ike.child import Child
 from ikeclone.ike.exchange import Exchange, Payloads, refusal
 from ikeclone.ike.followup import FollowUps
-from ikeclone.ike.fragments import Reassembly
 from ikeclone.ike.host import Host
 from ikeclone.ike.nat import Nat
-from ikeclone.ike.protect import Protection
-from ikeclone.ike.transcript import Transcript
-from ikeclone.ike.window import Arrival, Outstanding, RequestWindow, ResponseWindow
+from ikeclone.ike.requests import Requests
+from ikeclone.ike.window import Arrival, ResponseWindow
 from ikeclone.numbers import ExchangeType, NotifyType, PayloadType
-from ikeclone.wire.message import Header, Message, build_payloads, parse_payloads
-from ikeclone.wire.payloads import Encrypted, EncryptedFragment, Notify
+from ikeclone.wire.message import Header, Message, parse_payloads
+from ikeclone.wire.payloads import Notify
 
 if TYPE_CHECKING:
     from ikeclone.ike.mobike import Mobike
@@ -98,7 +95,6 @@ class IkeSa:
         self.serial = host.serial()
         self.handlers: dict[ExchangeType, Handler] = {}
         self.children: dict[int, Child] = {}
-        self.queue: deque[Exchange] = deque()
         self.rekey: RekeyIke | None = None
         # The SA whose place this one takes unless our own successor of it does.
         self.contested: IkeSa | None = None
@@ -107,25 +103,17 @@ class IkeSa:
         self._finishing = False
         # IKE_SA_INIT was message 0 of the initiator; an IKE SA that was made by rekeying starts anew.
         first = 0 if state is State.ESTABLISHED else 1
-        self.requests: RequestWindow[Exchange] = RequestWindow(first if initiator else 0)
+        self.requests = Requests(self, first if initiator else 0)
         self.responses = ResponseWindow(0 if initiator else first)
-        self._fragments: dict[int, Reassembly] = {}
         self._announced = False
-        self.transcript = Transcript()
         self.followups = FollowUps(self)
-        self._former: Protection | None = None
         self._next_keys: IkeKeys | None = None
-        self._set_up_keys()
-
-    def _set_up_keys(self) -> None:
-        self._protection = Protection(self.suite, self.keys, self.initiator, self.host.random)
-        if self.host.settings.key_log:
-            self.host.emit(IkeKeyed(self.spi_i, self.spi_r, self.suite, self.keys))
+        self.channel = Channel(host, spis, suite, keys, initiator=initiator, fragmentation=abilities.fragmentation)
 
     def change_keys(self, keys: IkeKeys) -> None:
         """Use other keys from now on; a request under the old ones may still be repeated."""
-        self.keys, self._former, self._next_keys = keys, self._protection, None
-        self._set_up_keys()
+        self.keys, self._next_keys = keys, None
+        self.channel.change_keys(keys)
 
     def change_keys_after_answer(self, keys: IkeKeys) -> None:
         """Use other keys once the request that is being handled is answered."""
@@ -168,7 +156,7 @@ class IkeSa:
             self.host.count("request outside the window")
             return
         if arrival is Arrival.REPEATED:
-            if self._is_repetition(message, datagram):
+            if self.channel.repeats(message, datagram):
                 self.host.send(self.responses.answer(message.header.message_id), path)
                 if self.mobike is not None:
                     self.mobike.repeated(message.header.message_id, path)
@@ -176,7 +164,7 @@ class IkeSa:
                 for tunnel in self._served:
                     tunnel.children.senders.doubted(self, now)
             return
-        if (opened := self._open(message, datagram)) is None:
+        if (opened := self.channel.receive(message, datagram, self.responses.size)) is None:
             return
         self.heard, self.heard_on = now, path
         self._follow(path)
@@ -187,7 +175,6 @@ class IkeSa:
 
     def _respond(self, header: Header, first: PayloadType, plaintext: bytes, now: float) -> None:
         fatal: PeerError | None = None
-        self._transcribe(header, first, plaintext)
         try:
             inner = Message(header, parse_payloads(first, plaintext))
             self._heed_window(inner)
@@ -214,7 +201,7 @@ class IkeSa:
 
     def _answer(self, request: Header, payloads: Payloads) -> None:
         header = Header(self.spi_i, self.spi_r, request.exchange, request.message_id, self.initiator, True)
-        datagrams = self._seal(header, (*payloads, *self._announcement(header)))
+        datagrams = self.seal(header, payloads)
         self.responses.answered(request.message_id, datagrams)
         # To where the request came from, which need not be where ours go (RFC 7296 section 2.11).
         self.host.send(datagrams, self.heard_on)
@@ -227,12 +214,10 @@ class IkeSa:
         if request is None or request.exchange.type is not header.exchange:
             self.host.count("response without a request")
             return
-        if (opened := self._open(message, datagram)) is None:
+        if (opened := self.channel.receive(message, datagram, self.responses.size)) is None:
             return
         self.heard, self.heard_on = now, path
         self.requests.answered(header.message_id)
-        self.host.timers.cancel(self, f"retransmit {header.message_id}")
-        self._transcribe(header, *opened)
         try:
             inner = Message(header, parse_payloads(*opened))
             self._heed_window(inner)
@@ -248,48 +233,8 @@ class IkeSa:
         """Now that the response is there, do the deletes that overtook it."""
         for child in [c for c in self.children.values() if c.outbound_spi in self.early_deletes]:
             child.tunnel.children.remove(self, child, now, by_peer=True)
-        if not self.changing_children:
+        if not self.requests.changing_children:
             self.early_deletes.clear()
-
-    def _open(self, message: Message, datagram: bytes) -> tuple[PayloadType, bytes] | None:
-        """The first payload type and the plaintext, None while fragments are missing or when it is not authentic."""
-        payload = message.payloads[-1] if message.payloads else None
-        try:
-            if isinstance(payload, Encrypted):
-                return payload.first, self._protection.open(payload, datagram)
-            if isinstance(payload, EncryptedFragment):
-                part = self._protection.open(payload, datagram)
-                return self._reassemble(message.header, payload, part)
-        except IntegrityError:
-            self.host.count("integrity check failed")
-        except InvalidSyntax:
-            self.host.count("bad fragment")
-        else:
-            self.host.count("unprotected message")
-        return None
-
-    def _reassemble(self, header: Header, payload: EncryptedFragment, part: bytes) -> tuple[PayloadType, bytes] | None:
-        # Requests and responses have message IDs of their own: keep them apart by the sign.
-        key = ~header.message_id if header.response else header.message_id
-        if key not in self._fragments and len(self._fragments) > self.responses.size:
-            del self._fragments[next(iter(self._fragments))]
-        parts = self._fragments.setdefault(key, Reassembly())
-        whole = parts.add(key, payload.number, payload.total, payload.first, part)
-        if whole is None:
-            return None
-        del self._fragments[key]
-        return parts.first, whole
-
-    def _is_repetition(self, message: Message, datagram: bytes) -> bool:
-        """Whether it is the same request; it may be the one whose answer changed the keys."""
-        payload = message.payloads[-1] if message.payloads else None
-        if not isinstance(payload, Encrypted | EncryptedFragment):
-            return False
-        protections = (self._protection,) if self._former is None else (self._protection, self._former)
-        if any(protection.opens(payload, datagram) for protection in protections):
-            return isinstance(payload, Encrypted) or payload.number == 1
-        self.host.count("integrity check failed")
-        return False
 
     def _follow(self, path: Path) -> None:
         """A peer behind a NAT may get a new address or port; an authentic new request proves it (section 2.23).
@@ -315,27 +260,21 @@ class IkeSa:
         if self._finishing or self.state is State.DEAD:
             exchange.dropped()
             return
-        self.queue.append(exchange)
+        self.requests.queue.append(exchange)
         self.pump(now)
 
     def continue_with(self, exchange: Exchange, now: float) -> None:
         """Let this exchange follow the one that has just been answered, before any other."""
-        self.queue.appendleft(exchange)
+        self.requests.queue.appendleft(exchange)
         self.pump(now)
 
     def pump(self, now: float) -> None:
         """Send the requests that there is room for."""
-        while self.queue and self._has_room_for(self.queue[0]):
-            exchange = self.queue.popleft()
-            payloads = exchange.request(now)
-            if payloads is not None:
-                self._request(exchange, payloads, now)
+        self.requests.pump(now)
 
-    def _has_room_for(self, exchange: Exchange) -> bool:
-        outstanding = [request.exchange for request in self.requests.outstanding.values()]
-        if outstanding and (exchange.alone or any(other.alone for other in outstanding)):
-            return False
-        return self.requests.has_room
+    def seal(self, header: Header, payloads: Payloads) -> tuple[bytes, ...]:
+        """The datagrams of a message of ours."""
+        return self.channel.seal(header, (*payloads, *self._announcement(header)))
 
     def _announcement(self, header: Header) -> Payloads:
         """How many requests at a time we take, said once, in our first message (RFC 7296 section 2.3)."""
@@ -351,69 +290,6 @@ class IkeSa:
         announced = message.notify(NotifyType.SET_WINDOW_SIZE)
         if announced is not None and len(announced.data) == 4:
             self.requests.size = max(1, min(int.from_bytes(announced.data, "big"), self.host.settings.window))
-
-    def _request(self, exchange: Exchange, payloads: Payloads, now: float) -> None:
-        header = Header(self.spi_i, self.spi_r, exchange.type, self.requests.next_id, self.initiator, False)
-        datagrams = self._seal(header, (*payloads, *self._announcement(header)))
-        request = self.requests.sent(exchange, datagrams, now)
-        self._transmit(request)
-        self._arm(request, now)
-
-    def _transmit(self, request: Outstanding[Exchange]) -> None:
-        for path in (self.path,) if self.mobike is None else self.mobike.paths(request.sent):
-            self.host.send(request.datagrams, path)
-
-    def resend(self, now: float) -> None:
-        """Send what awaits a response on the way that there is now, with new patience."""
-        for request in self.requests.outstanding.values():
-            request.since, request.sent = now, 1
-            self._transmit(request)
-            self._arm(request, now)
-
-    def _arm(self, request: Outstanding[Exchange], now: float) -> None:
-        due = self._timing.retransmit_at(request.since, now, request.sent)
-        name = f"retransmit {request.message_id}"
-        self.host.timers.set(self, name, due, lambda at: self._retransmit(request, at))
-
-    def _retransmit(self, request: Outstanding[Exchange], now: float) -> None:
-        waited = now - request.since
-        if now >= request.since + self._timing.retransmit_timeout:
-            self.lose(now, f"no response to {request.exchange.type.name} for {waited:.0f} seconds")
-            return
-        request.sent += 1
-        text = (
-            f"retransmission {request.sent - 1} of {request.exchange.type.name}; no response for {waited:.1f} seconds"
-        )
-        self.tunnel.note(Kind.PROGRESS, text)
-        if self.mobike is not None:
-            self.mobike.unanswered(request.sent)
-        self._transmit(request)
-        self._arm(request, now)
-
-    @property
-    def _timing(self) -> Timing:
-        timing = self.tunnel.connection.timing
-        return timing if self.mobike is None else self.mobike.timing(timing)
-
-    def _seal(self, header: Header, payloads: Payloads) -> tuple[bytes, ...]:
-        limit = self.host.settings.fragment_size if self.abilities.fragmentation else None
-        self._transcribe(header, *build_payloads(payloads))
-        return self._protection.seal(header, payloads, limit)
-
-    def _transcribe(self, header: Header, first: PayloadType, plaintext: bytes) -> None:
-        if header.exchange is ExchangeType.IKE_INTERMEDIATE:
-            self.transcript.add(self.suite.prf, self.keys, header, first, plaintext)
-
-    @property
-    def creating_children(self) -> bool:
-        """Whether a request of ours that makes a Child SA awaits its response."""
-        outstanding = (request.exchange for request in self.requests.outstanding.values())
-        return any(e.changes_children and e.type is not ExchangeType.INFORMATIONAL for e in outstanding)
-
-    @property
-    def changing_children(self) -> bool:
-        """Whether a request of ours that makes or removes Child SAs awaits its response."""
-        return any(request.exchange.changes_children for request in self.requests.outstanding.values())
 
     # Ending
 
@@ -437,10 +313,7 @@ class IkeSa:
             new.mobike.sa = new
         new.children.update(self.children)
         self.children.clear()
-        for exchange in self.queue:
-            exchange.sa = new
-        new.queue.extend(self.queue)
-        self.queue.clear()
+        self.requests.hand_over(new)
         new._finishing, self._finishing = self._finishing, False
         self.tunnel.superseded(self, new)
         new.pump(now)
@@ -455,9 +328,7 @@ class IkeSa:
         """Send the last request of this SA: nothing else is sent after it, not even another last one."""
         if self._finishing:
             return
-        for waiting in self.queue:
-            waiting.dropped()
-        self.queue.clear()
+        self.requests.drop_waiting()
         self.enqueue(exchange, now)
         self._finishing = True
 
@@ -475,10 +346,7 @@ class IkeSa:
         self.enter(State.DEAD)
         self.followups.clear()
         self.host.timers.cancel(self)
-        for exchange in (*self.queue, *(request.exchange for request in self.requests.outstanding.values())):
-            exchange.dropped()
-        self.queue.clear()
-        self.requests.outstanding.clear()
+        self.requests.drop()
         for child in tuple(self.children.values()):
             child.tunnel.children.remove(self, child, now)
         if linger:

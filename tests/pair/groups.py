@@ -41,7 +41,7 @@ def traffic_until_quiet(net: Network, quiet: float = 20.0, interval: float = 0.5
 
 def busy(net: Network) -> bool:
     """Whether a request awaits its response or its turn."""
-    return any(sa.requests.outstanding or sa.queue for side in net.sides for sa in side.endpoint.ike_sas())
+    return any(sa.requests.outstanding or sa.requests.queue for side in net.sides for sa in side.endpoint.ike_sas())
 
 
 def assert_each_cpu_is_served_once(net: Network) -> None:

@@ -128,7 +128,7 @@ class Side:
         message = parse_message(self.inbox[index].data)
         spis = message.header.initiator_spi, message.header.responder_spi
         sa = next(sa for sa in self.endpoint.ike_sas() if (sa.spi_i, sa.spi_r) == spis)
-        opened = sa._open(message, self.inbox[index].data)
+        opened = sa.channel.open(message, self.inbox[index].data)
         assert opened is not None
         return Message(message.header, parse_payloads(*opened))
 

@@ -107,7 +107,7 @@ def test_the_notify_of_the_fallback_is_empty() -> None:
     (request,) = sa.requests.outstanding.values()
     (east,) = net.east.endpoint.ike_sas()
     message = parse_message(request.datagrams[0])
-    opened = east._open(message, request.datagrams[0])
+    opened = east.channel.open(message, request.datagrams[0])
     assert opened is not None
     inner = Message(message.header, parse_payloads(*opened))
     info = inner.notify(NotifyType.SA_RESOURCE_INFO)

@@ -16,6 +16,7 @@ from ikeclone.errors import LocalError
 from ikeclone.ike.actions import Kind
 from ikeclone.ike.host import Settings
 from ikeclone.ike.init import Initiation
+from ikeclone.ike.requests import Requests
 from ikeclone.ike.sa import IkeSa, State
 from ikeclone.numbers import ExchangeType, NotifyType
 from ikeclone.selectors import TrafficSelector
@@ -230,7 +231,7 @@ def test_nothing_but_ike_auth_before_authentication(exchange: ExchangeType) -> N
     net.run(0.006)
     (mine,) = net.west.endpoint.ike_sas()
     header = Header(mine.spi_i, mine.spi_r, exchange, 1, True, False)
-    (datagram,) = mine._protection.seal(header, (Notify(NotifyType.INITIAL_CONTACT),), None)
+    (datagram,) = mine.channel._protection.seal(header, (Notify(NotifyType.INITIAL_CONTACT),), None)
     net.east.endpoint.receive(datagram, TO_EAST, net.now)
     assert sa.state is State.DEAD
     assert net.east.backend.installed == {}
@@ -242,7 +243,7 @@ def test_forged_and_unprotected_messages_change_nothing() -> None:
     assert ike is not None
     header = Header(ike.spi_i, ike.spi_r, ExchangeType.INFORMATIONAL, 2, True, False)
     plain = build_message(header, (Notify(NotifyType.AUTHENTICATION_FAILED),))
-    (sealed,) = ike._protection.seal(header, (), None)
+    (sealed,) = ike.channel._protection.seal(header, (), None)
     forged = sealed[:-1] + bytes([sealed[-1] ^ 1])
     for datagram in (plain, forged):
         net.east.endpoint.receive(datagram, TO_EAST, net.now)
@@ -514,7 +515,7 @@ def test_a_peer_is_given_up_at_the_timeout_not_at_the_pause_after_it() -> None:
 
 
 def test_a_clone_that_the_peer_does_not_know_yet_is_kept_and_rekeyed_later(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(IkeSa, "creating_children", False)  # as a peer that answers CHILD_SA_NOT_FOUND at once
+    monkeypatch.setattr(Requests, "creating_children", False)  # as a peer that answers CHILD_SA_NOT_FOUND at once
     net = Network().established().hold()
     net.east.packet(0)
     net.west.take()

@@ -173,7 +173,7 @@ def test_what_was_said_is_authenticated() -> None:
     net.west.take()
     while net.east.inbox:
         net.east.take()
-    next(net.east.endpoint.ike_sas()).transcript._initiator += b"!"
+    next(net.east.endpoint.ike_sas()).channel.transcript._initiator += b"!"
     net.release()
     net.run(1)
     assert net.east.ike is None

@@ -25,7 +25,7 @@ def sealed(net: Network, payloads: tuple[Payload, ...], message_id: int, *, init
     """A request of west's with its keys."""
     sa = ike_sa(net.west)
     header = Header(sa.spi_i, sa.spi_r, ExchangeType.INFORMATIONAL, message_id, initiator, False)
-    (datagram,) = sa._protection.seal(header, payloads, None)
+    (datagram,) = sa.channel._protection.seal(header, payloads, None)
     return datagram
 
 
@@ -79,7 +79,7 @@ def test_deletes_and_liveness_checks_that_are_refused_are_done_all_the_same() ->
         sa.enqueue(exchange, net.now)
         (request,) = sa.requests.outstanding.values()
         header = Header(sa.spi_i, sa.spi_r, exchange.type, request.message_id, False, True)
-        (answer,) = ike_sa(net.east)._protection.seal(header, (refusal,), None)
+        (answer,) = ike_sa(net.east).channel._protection.seal(header, (refusal,), None)
         west.endpoint.receive(answer, TO_WEST, net.now)
         assert not sa.requests.outstanding
     net.settle(west)
@@ -137,7 +137,7 @@ def test_a_critical_payload_that_is_not_known_is_named_and_the_ike_sa_stays() ->
 
 def seal_raw(sa: IkeSa, header: Header, first: int, plaintext: bytes) -> bytes:
     """A protected message whose payloads no builder would make."""
-    return sa._protection._datagram(header, PayloadType(first), plaintext)
+    return sa.channel._protection._datagram(header, PayloadType(first), plaintext)
 
 
 def test_another_esp_method_is_asked_for_when_a_clone_is_opened() -> None:
