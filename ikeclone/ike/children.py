@@ -136,7 +136,7 @@ class Children:
         self._tunnel.note(Kind.FAILED, f"{child.name} cannot be installed: {reason}")
         self._forsake(sa, child, now)
         if child.cpu is None:
-            self._tunnel.openings.replace_fallback(now, self._tunnel.next_delay())
+            self._tunnel.openings.replace_fallback(now, self._tunnel.revival.next_delay())
 
     def _forsake(self, sa: IkeSa, child: Child, now: float) -> None:
         if child.state not in (ChildState.DELETING, ChildState.REMOVED):

@@ -99,7 +99,7 @@ class Openings:
         """There is no fallback now; what is only a matter of time is tried again."""
         if isinstance(error, TemporaryFailure):
             self._tunnel.note(Kind.PROGRESS, f"no Child SA yet, will try again: {error}")
-            self.replace_fallback(now, self._tunnel.next_delay())
+            self.replace_fallback(now, self._tunnel.revival.next_delay())
         elif not self._tunnel.go_alone(now):
             self._tunnel.note(Kind.FAILED, f"no Child SA: {error}")
 

@@ -85,7 +85,7 @@ class Reauthentication:
         """There is no new IKE SA: the one there is goes on, and if it must be replaced, we try again."""
         self._tunnel.note(Kind.FAILED, reason)
         if self._tunnel.connection.reauth and self._tunnel.wanted:
-            self._timers.set(self._tunnel, "reauth", now + self._tunnel.next_delay(), self._start)
+            self._timers.set(self._tunnel, "reauth", now + self._tunnel.revival.next_delay(), self._start)
 
     def take_over(self, new: IkeSa, now: float) -> None:
         """Our new IKE SA has its fallback: make the clones anew, then delete what it replaces."""

@@ -25,6 +25,7 @@ from ikeclone.ike.proofs import Proofs
 from ikeclone.ike.reauth import Reauthentication
 from ikeclone.ike.rekey_child import RekeyChild
 from ikeclone.ike.rekey_ike import RekeyIke
+from ikeclone.ike.revival import Revival
 from ikeclone.ike.sa import IkeSa, State
 from ikeclone.numbers import KeMethod
 from ikeclone.wire.message import Message
@@ -50,7 +51,7 @@ class Tunnel:
         self.clones: Clones = self.children.clones
         self.openings = Openings(self)
         self.reauth = Reauthentication(self)
-        self._attempts = 0
+        self.revival = Revival(self)
         self._alone = False
 
     @property
@@ -87,8 +88,8 @@ class Tunnel:
 
     def join(self, sa: IkeSa) -> None:
         """Use an IKE SA that is there."""
-        self.ike, self.peer, self._attempts = sa, sa.tunnel.peer, 0
-        self.host.timers.cancel(self, "revive")
+        self.ike, self.peer = sa, sa.tunnel.peer
+        self.revival.done()
         self.note(Kind.PROGRESS, f"using IKE SA #{sa.serial} of {sa.tunnel.connection.name}")
 
     def for_traffic(self, sa: IkeSa, message: Message) -> Tunnel:
@@ -235,7 +236,7 @@ class Tunnel:
             self.reauth.failed(now, reason)
         else:
             self.note(Kind.FAILED, reason)
-            self._revive(now)
+            self.revival.plan(now)
         self._end_if_unused()
 
     def established(self, sa: IkeSa, now: float, peer: Identity, *, initial_contact: bool) -> None:
@@ -243,8 +244,7 @@ class Tunnel:
         former, self.ike, self.peer = self.ike, sa, peer
         sa.identities = self.proofs(sa.path).me, peer
         self.wanted = self.wanted or sa.initiator
-        self._attempts = 0
-        self.host.timers.cancel(self, "revive")
+        self.revival.done()
         self.settle(sa, now)
         self.reauth.established(sa, now)
         self.note(Kind.IKE_UP, f"#{sa.serial}: IKE SA established with {peer} at {sa.path.remote}, {sa.suite}")
@@ -298,39 +298,18 @@ class Tunnel:
             return
         self.wanted = self.wanted and (peer_dead or self.connection.auto is Auto.START)
         if self.ike is None and self.initiation is None:
-            self._revive(now)
+            self.revival.plan(now)
 
     def forget(self, sa: IkeSa) -> None:
         """No message of this SA is answered any more."""
         self.endpoint.forget(sa)
-
-    def _revive(self, now: float) -> None:
-        if not self.wanted:
-            return
-        delay = self.next_delay()
-        self.note(Kind.PROGRESS, f"will try again in {delay:.0f} seconds")
-        self.host.timers.set(self, "revive", now + delay, self._try_again)
-
-    def next_delay(self) -> float:
-        """Seconds until something that failed is tried again: each time longer, until the peer is there again."""
-        settings = self.host.settings
-        delay = min(settings.retry_delay * 2.0**self._attempts, settings.retry_delay_limit)
-        self._attempts += 1
-        return delay * (1 + 0.1 * self.host.fraction())
-
-    def _try_again(self, now: float) -> None:
-        if self.ike is None and not self._connecting:
-            try:
-                self.initiate(now)
-            except LocalError as error:
-                self.note(Kind.FAILED, str(error))
 
     def roam(self, now: float) -> None:
         """This host has other addresses: what could not be reached before can perhaps be now."""
         if self.initiation is not None and self.initiation.path.local not in self.host.addresses:
             self.initiation.fail(now, f"this host has {self.initiation.path.local} no more")
         if self.wanted and self.initiation is None:
-            self._try_again(now)
+            self.revival.attempt(now)
         self.children.trap()
 
     def half_open(self, sa: IkeSa, record: InitRecord, tunnels: tuple[Tunnel, ...]) -> AuthResponder:

@@ -1,0 +1,46 @@
+"""When a connection that failed or was lost is tried again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ikeclone.errors import LocalError
+from ikeclone.ike.actions import Kind
+
+if TYPE_CHECKING:
+    from ikeclone.ike.tunnel import Tunnel
+
+
+class Revival:
+    """Brings up a connection that is wanted, after a time that grows with each attempt."""
+
+    def __init__(self, tunnel: Tunnel) -> None:
+        self._tunnel, self._timers, self._attempts = tunnel, tunnel.host.timers, 0
+
+    def done(self) -> None:
+        """The connection has an IKE SA: the next failure is a first one again."""
+        self._attempts = 0
+        self._timers.cancel(self._tunnel, "revive")
+
+    def plan(self, now: float) -> None:
+        """Try again in a while, if the connection is wanted."""
+        if not self._tunnel.wanted:
+            return
+        delay = self.next_delay()
+        self._tunnel.note(Kind.PROGRESS, f"will try again in {delay:.0f} seconds")
+        self._timers.set(self._tunnel, "revive", now + delay, self.attempt)
+
+    def next_delay(self) -> float:
+        """Seconds until something that failed is tried again: each time longer, until the peer is there again."""
+        host = self._tunnel.host
+        delay = min(host.settings.retry_delay * 2.0**self._attempts, host.settings.retry_delay_limit)
+        self._attempts += 1
+        return delay * (1 + 0.1 * host.fraction())
+
+    def attempt(self, now: float) -> None:
+        """Try now, unless that is under way."""
+        if self._tunnel.ike is None and not self._tunnel.initiating:
+            try:
+                self._tunnel.initiate(now)
+            except LocalError as error:
+                self._tunnel.note(Kind.FAILED, str(error))
