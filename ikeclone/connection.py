@@ -40,6 +40,15 @@ class Choice(Enum):
     NO = "no"
 
 
+class Childless(Enum):
+    """Whether IKE SAs are set up without a Child SA (`childless=`): if the peer does, if it can, always, never."""
+
+    ALLOW = "allow"
+    PREFER = "prefer"
+    FORCE = "force"
+    NEVER = "never"
+
+
 @dataclass(frozen=True, slots=True)
 class Identity:
     """An IKE identity (RFC 7296 section 3.5); printed as ipsec.conf writes it: @east, user@host, 192.1.2.23."""
@@ -199,6 +208,7 @@ class Connection:
     rekey: bool = True
     reauth: bool = False
     mobike: bool = False
+    childless: Childless = Childless.ALLOW
     timing: Timing = field(default_factory=Timing)
     handling: Handling = field(default_factory=Handling)
 

@@ -67,6 +67,7 @@ class Conn:
             rekey=said.rekey,
             reauth=said.reauth,
             mobike=said.mobike,
+            childless=said.childless,
             timing=said.timing(),
             handling=said.handling(local.interface_addresses),
         )

@@ -17,7 +17,7 @@ from ikeclone.config import values
 from ikeclone.config.authby import parse_authby
 from ikeclone.config.handling import Addresses, HandlingKeywords
 from ikeclone.config.keyworded import Keyworded
-from ikeclone.connection import Authby, Auto, Choice, ClonesMode, Identity, SendCert, Timing
+from ikeclone.connection import Authby, Auto, Childless, Choice, ClonesMode, Identity, SendCert, Timing
 from ikeclone.crypto import registry
 from ikeclone.crypto.signature import PublicKey
 from ikeclone.numbers import Esn, TransformType
@@ -179,6 +179,9 @@ class ConnKeywords(HandlingKeywords):
     dpddelay: Annotated[float, PlainValidator(values.duration(_DAY, zero=True))] = _TIMING.dpd_delay
     nat_keepalive: YesNo = True
     mobike: YesNo = False
+    childless: Annotated[Childless, PlainValidator(values.one_of({each.value: each for each in Childless}))] = (
+        Childless.ALLOW
+    )
 
     # What Libreswan's files say for IKEv1, or say of IKEv2 what goes without saying here.
     dpdtimeout: Annotated[float, PlainValidator(values.duration(_DAY, zero=True))] = 0.0

@@ -6,23 +6,24 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from ikeclone.connection import Choice, Identity
-from ikeclone.crypto.keys import IkeKeys, child_keys
+from ikeclone.crypto.keys import IkeKeys
 from ikeclone.errors import AuthenticationFailed, LocalError, PeerError
-from ikeclone.ike import mobike, ppk
-from ikeclone.ike.actions import Kind, RemoveChild
+from ikeclone.ike import childless, mobike, ppk
+from ikeclone.ike.actions import Kind
 from ikeclone.ike.authentication import Covered, SharedKey
 from ikeclone.ike.contact import is_initial
 from ikeclone.ike.eap_auth import EapResponder, EapRound, eap_peer
-from ikeclone.ike.exchange import Exchange, Payloads, raise_refusal, refusal
+from ikeclone.ike.exchange import Exchange, Payloads, raise_refusal
+from ikeclone.ike.first_child import FirstChild, answer_first_child
 from ikeclone.ike.informational import DeleteIke
 from ikeclone.ike.init import InitRecord
-from ikeclone.ike.negotiation import Keyed, choose_proposal, has_traffic, make_answer, make_offer
+from ikeclone.ike.negotiation import has_traffic
 from ikeclone.ike.proofs import Proofs, accepts, allows
 from ikeclone.ike.sa import IkeSa, State
 from ikeclone.numbers import AuthMethod, ExchangeType, NotifyType
 from ikeclone.pki.identity import matches
 from ikeclone.wire.message import Message
-from ikeclone.wire.payloads import Auth, CertRequest, Eap, IdI, IdR, Notify, Sa
+from ikeclone.wire.payloads import Auth, CertRequest, Eap, IdI, IdR, Notify
 
 if TYPE_CHECKING:
     from ikeclone.ike.tunnel import Tunnel
@@ -59,7 +60,7 @@ class Authenticate(Exchange):
         self._auth = () if self._eap else (self._prove(self._mixing.keys),)
         self._ppk = self._mixing.notifies(self._prove(sa.keys) if self._mixing.optional else None)
         self._certificates = self._proofs.certificates(record.wanted)
-        self._offer = make_offer(sa, tunnel.connection, None, tunnel.resource(None), with_pfs=False)
+        self._child = FirstChild(sa, record)
 
     def _prove(self, keys: IkeKeys) -> Auth:
         return self._proofs.prover(None).prove(self._covered(keys), self._record.hashes)
@@ -76,7 +77,7 @@ class Authenticate(Exchange):
             *self._proofs.requests(),
             *(() if peer is None else (IdR(peer.type, peer.data),)),
             *self._auth,
-            *self._offer.payloads(),
+            *self._child.payloads(),
             *self._ppk,
             *mobike.announce(self.sa.tunnel.connection, self.sa),
         )
@@ -123,24 +124,7 @@ class Authenticate(Exchange):
         peer = Identity(self._peer.type, self._peer.data)
         self.sa.tunnel.established(self.sa, now, peer, initial_contact=False)
         self.sa.tunnel.reauth.heed(message, now)
-        self._take_child(message, now)
-        if self.sa.state is State.ESTABLISHED:
-            self.sa.tunnel.reauth.take_over(self.sa, now)
-
-    def _take_child(self, message: Message, now: float) -> None:
-        sa, tunnel = self.sa, self.sa.tunnel
-        try:
-            raise_refusal(message)
-            agreement, _ = self._offer.accept(sa, message)
-        except PeerError as error:
-            sa.host.emit(RemoveChild(self._offer.spi))
-            tunnel.first_child_failed(sa, now, str(error))
-            return
-        nonces = self._record.nonce_i, self._record.nonce_r
-        ours, theirs = child_keys(sa.suite.prf, sa.keys.sk_d, agreement.suite, b"", *nonces)
-        tunnel.clones.per_resource = agreement.per_resource
-        child = tunnel.children.add(sa, Keyed(agreement, ours, theirs, nonces), now, cpu=None, opened_by_us=True)
-        tunnel.children.senders.serve(child)
+        self._child.take(message, now)
 
     def failed(self, error: PeerError, now: float) -> None:
         if isinstance(error, _Unproven):
@@ -153,7 +137,7 @@ class Authenticate(Exchange):
         self.dropped()
 
     def dropped(self) -> None:
-        self.sa.host.emit(RemoveChild(self._offer.spi))
+        self._child.dropped()
 
 
 class _Unproven(AuthenticationFailed):
@@ -177,11 +161,12 @@ class AuthResponder:
         checker = proofs.checker(auth.method, peer, message, sa.host.wall())
         keys, auth, named = ppk.answer(sa, proofs, peer, message, agreed=self._record.ppk)
         checker.check(auth, _initiator(sa, self._record, identity, keys))
+        childless.check(tunnel.connection, message)
         sa.keys = keys
         ours = self._prove(proofs, peer, message)
         contact = auth.method is not AuthMethod.NULL and message.notify(NotifyType.INITIAL_CONTACT) is not None
         self._establish(tunnel, peer, message, now, contact=contact)
-        return (*ours, *sa.tunnel.reauth.lifetime(), *self._answer_child(message, now), *named, *mobike.answer(sa))
+        return (*ours, *self._grant(message, now), *named)
 
     def _start_eap(self, message: Message) -> Payloads:
         """No proof in the first request: the peer wants to give it with EAP, once it has ours (section 2.16)."""
@@ -192,6 +177,7 @@ class AuthResponder:
             raise AuthenticationFailed(f"the peer wants to authenticate with EAP, not {tunnel.connection.remote.auth}")
         if tunnel.connection.ppk is Choice.YES:
             raise AuthenticationFailed("with EAP there is no postquantum preshared key, on which ppk=insist insists")
+        childless.check(tunnel.connection, message)
         ours = self._prove(tunnel.proofs(self.sa.path), peer, message)
         return (*ours, *EapResponder(self, tunnel, message).start())
 
@@ -204,7 +190,13 @@ class AuthResponder:
         ours = key.prove(_responder(self.sa, self._record, IdR(me.type, me.data), self.sa.keys), None)
         contact = request.notify(NotifyType.INITIAL_CONTACT) is not None
         self._establish(tunnel, user, request, now, contact=contact)
-        return (ours, *self.sa.tunnel.reauth.lifetime(), *self._answer_child(request, now), *mobike.answer(self.sa))
+        return (ours, *self._grant(request, now))
+
+    def _grant(self, request: Message, now: float) -> Payloads:
+        """What the peer gets beside our proof."""
+        sa = self.sa
+        child = answer_first_child(sa, self._record, request, now)
+        return (*sa.tunnel.reauth.lifetime(), *child, *mobike.answer(sa))
 
     def _establish(self, tunnel: Tunnel, peer: Identity, request: Message, now: float, *, contact: bool) -> None:
         self.sa.tunnel = tunnel = tunnel.serving(peer, self.sa.path)
@@ -236,25 +228,3 @@ class AuthResponder:
     def _fits(self, tunnel: Tunnel, peer: Identity, us: Identity | None) -> bool:
         ours = us is None or matches(tunnel.proofs(self.sa.path).me, us)
         return ours and accepts(tunnel.connection, peer, self.sa.path.remote)
-
-    def _answer_child(self, message: Message, now: float) -> Payloads:
-        """The first Child SA; the IKE SA stands without it when it is refused (RFC 7296 section 1.2)."""
-        sa, tunnel = self.sa, self.sa.tunnel
-        if message.first(Sa) is None:
-            return ()
-        try:
-            chosen = choose_proposal(sa, tunnel.connection, message, with_pfs=False)
-            answer = make_answer(sa, tunnel.connection, message, chosen, None, tunnel.resource(None))
-        except PeerError as error:
-            tunnel.note(Kind.FAILED, f"no Child SA for the peer: {error}")
-            return (refusal(error),)
-        nonces = self._record.nonce_i, self._record.nonce_r
-        theirs, ours = child_keys(sa.suite.prf, sa.keys.sk_d, answer.agreement.suite, b"", *nonces)
-        tunnel.clones.per_resource = answer.agreement.per_resource
-        keyed = Keyed(answer.agreement, ours, theirs, nonces)
-        child = tunnel.children.add(sa, keyed, now, cpu=None, opened_by_us=False)
-        if tunnel.clones.outbound(None) is None:
-            tunnel.children.senders.serve(child)
-        else:
-            tunnel.children.senders.serve_later(sa, child, now)
-        return answer.payloads

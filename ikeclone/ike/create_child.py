@@ -69,7 +69,7 @@ class CreateChild(Exchange):
         self.dropped()
         method = wanted_method(error)
         if method in self._request.methods and method != self._method:
-            self.sa.enqueue(CreateChild(self.sa, self._tunnel, self.cpu, method), now)
+            self.sa.enqueue(type(self)(self.sa, self._tunnel, self.cpu, method), now)
         elif self.cpu is None:
             self._tunnel.openings.fallback_refused(error, now)
         else:

@@ -11,7 +11,7 @@ from ikeclone.crypto.keys import ike_keys
 from ikeclone.crypto.signature import SignaturePolicy, announce_hashes, announced_hashes
 from ikeclone.crypto.suite import IkeSuite
 from ikeclone.errors import InvalidKePayload, InvalidSyntax, NoProposalChosen, PeerError
-from ikeclone.ike import nat, ppk
+from ikeclone.ike import childless, nat, ppk
 from ikeclone.ike.actions import Kind
 from ikeclone.ike.exchange import Payloads, raise_refusal
 from ikeclone.ike.negotiation import NONCE_SIZE
@@ -33,7 +33,7 @@ class InitRecord:
     """The IKE_SA_INIT messages as they were on the wire and their nonces, which IKE_AUTH signs; and how to sign.
 
     `hashes` are those that the peer announced, None if it did not; `wanted` is whose certificates the responder wants;
-    `ppk` whether both know of postquantum preshared keys (RFC 8784).
+    `ppk` whether both know of postquantum preshared keys (RFC 8784); `childless` whether IKE_AUTH asks for no Child SA.
     """
 
     request: bytes
@@ -43,6 +43,7 @@ class InitRecord:
     hashes: frozenset[HashAlgorithm] | None = None
     wanted: tuple[CertRequest, ...] = ()
     ppk: bool = False
+    childless: bool = False
 
 
 class Initiation:
@@ -133,8 +134,8 @@ class Initiation:
             raise InvalidSyntax("the IKE_SA_INIT response does not fit the request")
         _check_intermediate(suite, message)
         nonces = self._nonce, message.require(Nonce).data
-        agreed = ppk.agreed((self.tunnel,), message)
-        record = InitRecord(self._request, datagram, *nonces, _peer_hashes(message), message.all(CertRequest), agreed)
+        agreed = ppk.agreed((self.tunnel,), message), childless.agreed(self.tunnel.connection, message)
+        record = InitRecord(self._request, datagram, *nonces, _peer_hashes(message), message.all(CertRequest), *agreed)
         spis = header.initiator_spi, header.responder_spi
         keys = ike_keys(suite, self._pair.shared(theirs.data), record.nonce_i, record.nonce_r, *spis)
         abilities = _abilities(self.tunnel, message, path)
@@ -185,6 +186,7 @@ def respond_init(tunnels: tuple[Tunnel, ...], message: Message, datagram: bytes,
         *_notifies(tunnel, spi_i, spi_r, path),
         *_intermediate((chosen,)),
         *(ppk.offer(tunnels) if agreed else ()),
+        *childless.announce(tunnels),
         *_hashes(tunnels),
         *_requests(tunnels, path),
     )

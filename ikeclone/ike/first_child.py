@@ -1,0 +1,79 @@
+"""The Child SA that IKE_AUTH sets up, in both roles (RFC 7296 section 1.2)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ikeclone.crypto.keys import child_keys
+from ikeclone.errors import PeerError
+from ikeclone.ike.actions import Kind, RemoveChild
+from ikeclone.ike.childless import OpenFirst
+from ikeclone.ike.exchange import Payloads, raise_refusal, refusal
+from ikeclone.ike.negotiation import Keyed, choose_proposal, make_answer, make_offer
+from ikeclone.ike.sa import IkeSa
+from ikeclone.wire.message import Message
+from ikeclone.wire.payloads import Sa
+
+if TYPE_CHECKING:
+    from ikeclone.ike.init import InitRecord
+
+
+class FirstChild:
+    """The initiator's offer of it, none if both do without."""
+
+    def __init__(self, sa: IkeSa, record: InitRecord) -> None:
+        self._sa, self._nonces = sa, (record.nonce_i, record.nonce_r)
+        tunnel = sa.tunnel
+        resource = tunnel.resource(None)
+        self._offer = None if record.childless else make_offer(sa, tunnel.connection, None, resource, with_pfs=False)
+
+    def payloads(self) -> Payloads:
+        """What the request says of it."""
+        return () if self._offer is None else self._offer.payloads()
+
+    def take(self, message: Message, now: float) -> None:
+        """What the response makes of it; without one it is asked for now."""
+        sa, tunnel = self._sa, self._sa.tunnel
+        if self._offer is None:
+            sa.enqueue(OpenFirst(sa, tunnel, None), now)
+            return
+        try:
+            raise_refusal(message)
+            agreement, _ = self._offer.accept(sa, message)
+        except PeerError as error:
+            self.dropped()
+            tunnel.first_child_failed(sa, now, str(error))
+            return
+        ours, theirs = child_keys(sa.suite.prf, sa.keys.sk_d, agreement.suite, b"", *self._nonces)
+        tunnel.clones.per_resource = agreement.per_resource
+        child = tunnel.children.add(sa, Keyed(agreement, ours, theirs, self._nonces), now, cpu=None, opened_by_us=True)
+        tunnel.children.senders.serve(child)
+        tunnel.reauth.take_over(sa, now)
+
+    def dropped(self) -> None:
+        """It comes to nothing."""
+        if self._offer is not None:
+            self._sa.host.emit(RemoveChild(self._offer.spi))
+
+
+def answer_first_child(sa: IkeSa, record: InitRecord, message: Message, now: float) -> Payloads:
+    """The responder's answer; the IKE SA stands without it when it is refused (RFC 7296 section 1.2)."""
+    tunnel = sa.tunnel
+    if message.first(Sa) is None:
+        return ()
+    try:
+        chosen = choose_proposal(sa, tunnel.connection, message, with_pfs=False)
+        answer = make_answer(sa, tunnel.connection, message, chosen, None, tunnel.resource(None))
+    except PeerError as error:
+        tunnel.note(Kind.FAILED, f"no Child SA for the peer: {error}")
+        return (refusal(error),)
+    nonces = record.nonce_i, record.nonce_r
+    theirs, ours = child_keys(sa.suite.prf, sa.keys.sk_d, answer.agreement.suite, b"", *nonces)
+    tunnel.clones.per_resource = answer.agreement.per_resource
+    keyed = Keyed(answer.agreement, ours, theirs, nonces)
+    child = tunnel.children.add(sa, keyed, now, cpu=None, opened_by_us=False)
+    if tunnel.clones.outbound(None) is None:
+        tunnel.children.senders.serve(child)
+    else:
+        tunnel.children.senders.serve_later(sa, child, now)
+    return answer.payloads

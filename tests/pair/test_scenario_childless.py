@@ -1,0 +1,137 @@
+"""Setting up an IKE SA without a Child SA, message by message."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ikeclone.connection import Childless
+from ikeclone.ike.actions import Kind
+from ikeclone.ike.sa import State
+from ikeclone.numbers import ExchangeType, NotifyType
+from ikeclone.wire.message import Message, parse_message
+from ikeclone.wire.payloads import KeyExchange, Sa, TsI, TsR
+from tests.pair.network import NAME, Network, Side
+from tests.pair.scenario import assert_carries, assert_nothing, assert_one_tunnel, ike_sa, notifies
+
+CHILD_PAYLOADS = (Sa, TsI, TsR)
+
+
+def apart(west: Childless = Childless.ALLOW, east: Childless = Childless.ALLOW) -> Network:
+    """Two sides without any SA; every IKE message waits to be taken."""
+    return Network(west={"clones": 0, "childless": west}, east={"clones": 0, "childless": east}).hold()
+
+
+def init(net: Network, *, announced: bool) -> None:
+    """IKE_SA_INIT, whose response says that there need be no Child SA, or not."""
+    net.east.take()
+    response = parse_message(net.west.inbox[0].data)
+    assert (response.notify(NotifyType.CHILDLESS_IKEV2_SUPPORTED) is not None) is announced
+    net.west.take()
+
+
+def has_child(message: Message) -> list[bool]:
+    """Which of the payloads about a Child SA are there."""
+    return [message.first(kind) is not None for kind in CHILD_PAYLOADS]
+
+
+def established(side: Side) -> bool:
+    return [sa.state for sa in side.endpoint.ike_sas()] == [State.ESTABLISHED] and side.children == []
+
+
+def auth_without_child(net: Network) -> None:
+    """IKE_AUTH in which neither side speaks of a Child SA."""
+    west, east = net.sides
+    assert not any(has_child(east.read()))
+    east.take()
+    assert not any(has_child(west.read()))
+    west.take()
+    assert established(west)
+    assert established(east)
+    assert not west.kinds(Kind.CHILD_UP) + east.kinds(Kind.CHILD_UP)
+
+
+def create_child(net: Network) -> None:
+    """CREATE_CHILD_SA with a key exchange of its own."""
+    west, east = net.sides
+    assert east.read().header.exchange is ExchangeType.CREATE_CHILD_SA
+    assert east.read().first(KeyExchange) is not None
+    east.take()
+    assert len(east.children) == 1
+    assert west.read().first(KeyExchange) is not None
+    west.take()
+    assert len(west.children) == 1
+    assert [len(side.kinds(Kind.CHILD_UP)) for side in net.sides] == [1, 1]
+    assert_one_tunnel(net)
+
+
+def test_regular() -> None:
+    """The initiator insists; the first Child SA follows by itself."""
+    net = apart(west=Childless.FORCE)
+    net.west.up()
+    init(net, announced=True)
+    auth_without_child(net)
+    create_child(net)
+
+
+def test_failure_init() -> None:
+    """The initiator insists, and the responder does not take it: nothing is tried."""
+    net = apart(west=Childless.FORCE, east=Childless.NEVER)
+    net.west.up()
+    init(net, announced=False)
+    assert not net.east.inbox
+    assert "childless=force" in net.west.kinds(Kind.FAILED)[0].text
+    net.west.down()
+    assert_nothing(net)
+
+
+def test_failure_resp() -> None:
+    """The responder insists, and the initiator does not do without a Child SA."""
+    net = apart(west=Childless.NEVER, east=Childless.FORCE)
+    net.west.up()
+    init(net, announced=True)
+    assert all(has_child(net.east.read()))
+    net.east.take()
+    assert not any(has_child(net.west.read()))
+    assert NotifyType.INVALID_SYNTAX in notifies(net.west)
+    net.west.take()
+    net.west.down()
+    assert_nothing(net)
+
+
+def test_preferred_with_a_peer_that_does_not_take_it() -> None:
+    net = apart(west=Childless.PREFER, east=Childless.NEVER)
+    net.west.up()
+    init(net, announced=False)
+    assert all(has_child(net.east.read()))
+    assert_one_tunnel(net)
+
+
+def test_a_peer_that_asks_for_nothing_unasked() -> None:
+    """Who did not say that it takes it answers INVALID_SYNTAX (RFC 6023 section 4)."""
+    net = apart(west=Childless.FORCE)
+    net.west.up()
+    init(net, announced=True)
+    tunnel = net.east.endpoint.tunnels[NAME]
+    tunnel.connection = replace(tunnel.connection, childless=Childless.NEVER)
+    net.east.take()
+    assert NotifyType.INVALID_SYNTAX in notifies(net.west)
+    net.west.take()
+    net.west.down()
+    assert_nothing(net)
+
+
+def test_clones_reauthentication_and_rekeys() -> None:
+    """All that follows is as with a Child SA from IKE_AUTH: nothing is lost and every CPU keeps its clone."""
+    net = Network(west={"childless": Childless.FORCE}, east={"childless": Childless.FORCE}).established()
+    for cpu in (0, 1):
+        net.west.packet(cpu)
+    net.run(5)
+    assert [len(side.children) for side in net.sides] == [3, 3]
+    before = ike_sa(net.west)
+    net.west.rekey(reauth=True)
+    net.run(120)
+    assert ike_sa(net.west) is not before
+    assert [len(list(side.endpoint.ike_sas())) for side in net.sides] == [1, 1]
+    assert [len(side.children) for side in net.sides] == [3, 3]
+    net.assert_consistent()
+    assert_carries(net)
