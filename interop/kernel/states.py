@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from dataclasses import dataclass
 
 from ikeclone.demo.namespaces import Namespace
@@ -25,6 +26,11 @@ class KernelState:
 def states(host: Namespace) -> list[KernelState]:
     """All states, larval ones excepted, the newest first."""
     return asyncio.run(_states(host.path))
+
+
+def sending(host: Namespace) -> Counter[int | None]:
+    """How many states of each CPU send; None is the fallback."""
+    return Counter(state.cpu for state in states(host) if state.sends)
 
 
 async def _states(namespace: str) -> list[KernelState]:
