@@ -15,6 +15,7 @@ from ikeclone import config
 from ikeclone.apply import apply
 from ikeclone.backend import Acquire, Backend, BackendError, Event, Expire, Lost, Path, Remapped
 from ikeclone.backends import start_backend
+from ikeclone.changes import Changes
 from ikeclone.commands import Commands, Progress
 from ikeclone.connection import Auto, Connection
 from ikeclone.control import models
@@ -59,6 +60,7 @@ class Daemon:
         self.started = self.now()
         settings = Settings(key_log=options.keylog is not None, uniqueids=configuration.setup.uniqueids)
         self.endpoint = Endpoint(self.backend, os.urandom, date, self.now(), credentials, settings)
+        self._changes = Changes(self.endpoint.tunnels, self.backend.name)
         self._net = Net(self._received)
         self._commands = Commands(self)
         self._control = ControlServer(options.socket, self._command)
@@ -80,6 +82,7 @@ class Daemon:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            await self._changes.stop()
             await self._control.close()
             await self._net.close()
             await self.steered.stop()
@@ -164,6 +167,7 @@ class Daemon:
                 try:
                     await apply(self.backend, action)
                     await self.steered.told(action)
+                    self._changes.told(action)
                 except BackendError as error:
                     log.warning("%s: %s", type(action).__name__, error)
                     if isinstance(action, InstallChild):

@@ -15,6 +15,7 @@ from pydantic import PlainValidator, model_validator
 from ikeclone.backend import Mode
 from ikeclone.config import values
 from ikeclone.config.authby import parse_authby
+from ikeclone.config.commands import command
 from ikeclone.config.handling import Addresses, HandlingKeywords
 from ikeclone.config.keyworded import Keyworded
 from ikeclone.connection import Authby, Auto, Childless, Choice, ClonesMode, Identity, SendCert, Timing
@@ -90,6 +91,7 @@ class EndKeywords(Keyworded):
     protoport: Annotated[tuple[int, int | None] | None, PlainValidator(values.protoport)] = None
     sourceip: Annotated[IPAddress | None, PlainValidator(values.address)] = None
     interface_ip: Addresses = ()
+    updown: Annotated[tuple[str, ...], PlainValidator(command)] = ()
     auth: Annotated[Authby | None, PlainValidator(parse_authby)] = None
     cert: str | None = None
     ca: str | None = None

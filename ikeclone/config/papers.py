@@ -52,6 +52,7 @@ class Papers:
             send_certificate=keywords.sendcert,
             user=keywords.username,
             interface_addresses=keywords.interface_ip,
+            updown=keywords.updown,
         )
 
 
