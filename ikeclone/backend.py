@@ -211,6 +211,10 @@ class Backend(Protocol):
         """
         ...
 
+    async def unshare(self, address: IPAddress) -> None:
+        """The daemon's sockets on this address are about to be closed; no SA has it any more."""
+        ...
+
     async def stop(self) -> None:
         """Undo everything: nothing of ours stays in the system."""
         ...

@@ -144,7 +144,6 @@ class End:
     `certificates` are the end's own and those between it and its authority; a peer must then have that one. Without,
     a peer's must come from one of `anchors` or, if there are none, from any authority that the host trusts. With
     `public_key` there is no need of certificates. `user` is the name for EAP: ours, or the only one to be let in.
-    `updown` is the command to run when our traffic takes the tunnel, and no more, in words.
     """
 
     address: IPAddress | None
@@ -159,7 +158,6 @@ class End:
     send_certificate: SendCert = SendCert.ALWAYS
     user: str | None = None
     interface_addresses: tuple[IPv4Interface | IPv6Interface, ...] = ()
-    updown: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,22 +15,19 @@ from ikeclone import config
 from ikeclone.apply import apply
 from ikeclone.backend import Acquire, Backend, BackendError, Event, Expire, Lost, Path, Remapped
 from ikeclone.backends import start_backend
-from ikeclone.changes import Changes
 from ikeclone.commands import Commands, Progress
-from ikeclone.connection import Auto, Connection
 from ikeclone.control import models
 from ikeclone.control.server import ControlServer
 from ikeclone.credentials import Credentials
-from ikeclone.errors import ConfigError, LocalError
+from ikeclone.errors import LocalError
 from ikeclone.ike.actions import Action, IkeKeyed, InstallChild, Kind, Report
 from ikeclone.ike.endpoint import Endpoint
 from ikeclone.ike.host import Settings
 from ikeclone.ike.sa import State
 from ikeclone.keylog import KeyLog
-from ikeclone.net import Net, local_addresses
+from ikeclone.net import Net
 from ikeclone.options import DaemonOptions
-from ikeclone.reports import describe
-from ikeclone.selectors import IPAddress
+from ikeclone.roaming import Roaming
 from ikeclone.steered import Steered
 
 log = logging.getLogger("ikeclone")
@@ -53,15 +50,15 @@ class Daemon:
     def __init__(
         self, options: DaemonOptions, configuration: config.Config, credentials: Credentials, backend: Backend
     ) -> None:
-        self._config, self.backend = configuration, backend
+        self.backend = backend
         self.steered = Steered(configuration.setup.steering, backend)
         self._keylog = KeyLog(options.keylog) if options.keylog else None
         self.now, self.wall = time.monotonic, time.time
         self.started = self.now()
         settings = Settings(key_log=options.keylog is not None, uniqueids=configuration.setup.uniqueids)
         self.endpoint = Endpoint(self.backend, os.urandom, date, self.now(), credentials, settings)
-        self._changes = Changes(self.endpoint.tunnels, self.backend.name)
         self._net = Net(self._received)
+        self._roaming = Roaming(configuration, self._net, backend, self.endpoint, self.now)
         self._commands = Commands(self)
         self._control = ControlServer(options.socket, self._command)
         self._ready, self._stirred = asyncio.Event(), asyncio.Event()
@@ -72,7 +69,8 @@ class Daemon:
         tasks: list[asyncio.Task[None]] = []
         try:
             await self._start()
-            tasks = [asyncio.create_task(work) for work in (self._work(), self._hear_backend(), self._survey())]
+            works = self._work(), self._hear_backend(), self._survey(), self._roaming.run(self.stir)
+            tasks = [asyncio.create_task(work) for work in works]
             stopping = asyncio.create_task(self._stopping.wait())
             done, _ = await asyncio.wait([*tasks, stopping], return_when=asyncio.FIRST_COMPLETED)
             for task in done:
@@ -82,8 +80,8 @@ class Daemon:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            await self._changes.stop()
             await self._control.close()
+            self._roaming.close()
             await self._net.close()
             await self.steered.stop()
 
@@ -98,33 +96,14 @@ class Daemon:
     async def _start(self) -> None:
         await self._control.start()
         await self.steered.start()
-        connections = self._connections(await local_addresses())
-        listen = self._config.setup.listen
-        for address in {c.local.address for c in connections if c.local.address}:
-            if not listen or address in listen:
-                for sock in await self._net.open(address):
-                    self.backend.share(sock)
-        for connection in connections:
-            log.info("%s: %s", connection.name, describe(connection))
-            self.endpoint.add(connection, self.now())
+        connections = await self._roaming.start()
         self._ready.set()
-        log.info("ready: %d connections, data plane %s", len(connections), self.backend.name)
+        log.info("ready: %d connections, data plane %s", connections, self.backend.name)
 
     async def _command(self, command: models.Command, progress: Progress) -> models.Report:
         """Carry out a command as soon as everything is there that it may need."""
         await self._ready.wait()
         return await self._commands.handle(command, progress)
-
-    def _connections(self, addresses: frozenset[IPAddress]) -> list[Connection]:
-        found = []
-        for conn in self._config.connections:
-            if conn.keywords.auto is Auto.IGNORE:
-                continue
-            try:
-                found.append(conn.connection(addresses))
-            except ConfigError as error:
-                log.warning("%s: left out", error)
-        return found
 
     def _received(self, data: bytes, path: Path) -> None:
         self.endpoint.receive(data, path, self.now())
@@ -167,7 +146,6 @@ class Daemon:
                 try:
                     await apply(self.backend, action)
                     await self.steered.told(action)
-                    self._changes.told(action)
                 except BackendError as error:
                     log.warning("%s: %s", type(action).__name__, error)
                     if isinstance(action, InstallChild):

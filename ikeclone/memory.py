@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import count
 
-from ikeclone.backend import Acquire, BackendError, ChildSa, Counters, Event, Path, Policy
+from ikeclone.backend import Acquire, BackendError, ChildSa, Counters, Event, IPAddress, Path, Policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,9 @@ class MemoryBackend:
 
     def share(self, sock: object) -> None:
         """No ESP arrives here."""
+
+    async def unshare(self, address: IPAddress) -> None:
+        """Nothing is kept of any address."""
 
     async def probe(self) -> str:
         return "carries no packets"

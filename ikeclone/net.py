@@ -7,10 +7,10 @@ import errno
 import logging
 import socket
 from collections.abc import Callable
+from contextlib import ExitStack
 from ipaddress import ip_address
 
 import asyncio_dgram
-from pyroute2 import AsyncIPRoute
 
 from ikeclone.backend import Path
 from ikeclone.errors import LocalError
@@ -36,18 +36,23 @@ class Net:
     def __init__(self, receive: Receiver) -> None:
         self._receive = receive
         self._streams: dict[tuple[IPAddress, int], Stream] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[tuple[IPAddress, int], asyncio.Task[None]] = {}
+
+    @property
+    def addresses(self) -> set[IPAddress]:
+        """Those that it listens on."""
+        return {address for address, _ in self._streams}
 
     async def open(self, address: IPAddress) -> list[socket.socket]:
         """Listen on an address; the sockets of ports 500 and 4500. Raises LocalError if that cannot be."""
-        socks = []
-        for port in (IKE_PORT, NAT_PORT):
-            sock = _bind(address, port)
+        with ExitStack() as stack:
+            socks = [stack.enter_context(_bind(address, port)) for port in (IKE_PORT, NAT_PORT)]
+            stack.pop_all()
+        for sock, port in zip(socks, (IKE_PORT, NAT_PORT), strict=True):
             stream = await asyncio_dgram.from_socket(sock)
             assert isinstance(stream, Stream)  # the socket is not connected
             self._streams[address, port] = stream
-            self._tasks.add(asyncio.create_task(self._drain(stream, address, port)))
-            socks.append(sock)
+            self._tasks[address, port] = asyncio.create_task(self._drain(stream, address, port))
         return socks
 
     async def send(self, datagram: Datagram) -> None:
@@ -64,14 +69,18 @@ class Net:
         except OSError as error:
             log.info("cannot send to %s: %s", path.remote, error.strerror or error)
 
+    async def leave(self, address: IPAddress) -> None:
+        """Listen on an address no more."""
+        for port in (IKE_PORT, NAT_PORT):
+            task = self._tasks.pop((address, port))
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            self._streams.pop((address, port)).close()
+
     async def close(self) -> None:
         """Close every socket."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        for stream in self._streams.values():
-            stream.close()
-        self._streams.clear()
+        for address in self.addresses:
+            await self.leave(address)
 
     async def _drain(self, stream: Stream, address: IPAddress, port: int) -> None:
         """Hand on what arrives at once, so that the queue between stays short."""
@@ -96,14 +105,6 @@ def _address(sender: object) -> tuple[IPAddress, int]:
     """An INET or INET6 socket address, whose host may have a scope after `%`."""
     assert isinstance(sender, tuple)
     return ip_address(sender[0].partition("%")[0]), sender[1]
-
-
-async def local_addresses() -> frozenset[IPAddress]:
-    """The addresses of this host, in this network namespace."""
-    async with AsyncIPRoute() as route:
-        return frozenset(
-            [ip_address(found.get("IFA_LOCAL") or found.get("IFA_ADDRESS")) async for found in await route.addr("dump")]
-        )
 
 
 def _bind(address: IPAddress, port: int) -> socket.socket:

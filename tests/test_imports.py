@@ -18,7 +18,6 @@ ALLOWED: dict[str, set[str]] = {
     "ikeclone.backend": {"ikeclone.numbers", "ikeclone.errors", "ikeclone.selectors", "ikeclone.handling"},
     "ikeclone.bpf": set(),
     "ikeclone.steering": {"ikeclone.backend", "ikeclone.errors"},
-    "ikeclone.updown": {"ikeclone.backend"},
     "ikeclone.wire": {"ikeclone.numbers", "ikeclone.errors", "ikeclone.selectors"},
     "ikeclone.crypto": {"ikeclone.numbers", "ikeclone.errors", "ikeclone.wire", "ikeclone.backend"},
     "ikeclone.eap": {"ikeclone.numbers", "ikeclone.errors", "ikeclone.wire.reader", "ikeclone.crypto"},
@@ -63,7 +62,6 @@ ALLOWED: dict[str, set[str]] = {
     "ikeclone.memory": {"ikeclone.backend"},
     "ikeclone_esp": {"ikeclone.backend", "ikeclone.bpf"},
     "ikeclone_steering": {"ikeclone.steering", "ikeclone.bpf"},
-    "ikeclone_updown": {"ikeclone.updown"},
     "ikeclone_xfrm": {"ikeclone.backend"},
 }
 SANS_IO = ("ikeclone.wire", "ikeclone.crypto", "ikeclone.eap", "ikeclone.pki", "ikeclone.ike", "ikeclone.config")

@@ -74,12 +74,13 @@ class Conn:
 
     def _oriented(self, addresses: Set[IPAddress]) -> tuple[End, End]:
         left, right = self.ends
-        ours = left.address in addresses, right.address in addresses
+        said = self.keywords.left, self.keywords.right
+        ours = tuple(end.is_default or end.address in addresses for end in said)
         if ours == (True, False):
             return left, right
         if ours == (False, True):
             return right, left
-        which = f"left={left.address or '%any'} and right={right.address or '%any'}"
+        which = " and ".join(f"{side}={end.host or '%any'}" for side, end in zip(("left", "right"), said, strict=True))
         if all(ours):
             raise self.place.error(f"conn {self.name}: {which} are both addresses of this host")
         has = ", ".join(map(str, sorted(addresses, key=str)[:_MAX_NAMED])) or "none"

@@ -15,7 +15,6 @@ from pydantic import PlainValidator, model_validator
 from ikeclone.backend import Mode
 from ikeclone.config import values
 from ikeclone.config.authby import parse_authby
-from ikeclone.config.commands import command
 from ikeclone.config.handling import Addresses, HandlingKeywords
 from ikeclone.config.keyworded import Keyworded
 from ikeclone.connection import Authby, Auto, Childless, Choice, ClonesMode, Identity, SendCert, Timing
@@ -79,19 +78,18 @@ class Setup(Keyworded):
 
 
 class EndKeywords(Keyworded):
-    """What left* or right* say. `host` is the keyword `left` or `right` itself; None is %any.
+    """What left* or right* say. `host` is the keyword `left` or `right` itself; None is %any, a text %defaultroute.
 
     `cert` and `ca` are as written: they name files.
     """
 
-    host: Annotated[IPAddress | None, PlainValidator(values.host)]
+    host: Annotated[IPAddress | str | None, PlainValidator(values.host)]
     id: Annotated[Identity | str | None, PlainValidator(values.end_identity)] = None
     subnet: Networks = ()
     subnets: Networks = ()
     protoport: Annotated[tuple[int, int | None] | None, PlainValidator(values.protoport)] = None
     sourceip: Annotated[IPAddress | None, PlainValidator(values.address)] = None
     interface_ip: Addresses = ()
-    updown: Annotated[tuple[str, ...], PlainValidator(command)] = ()
     auth: Annotated[Authby | None, PlainValidator(parse_authby)] = None
     cert: str | None = None
     ca: str | None = None
@@ -106,12 +104,22 @@ class EndKeywords(Keyworded):
     def _check(self) -> EndKeywords:
         if self.subnet and self.subnets:
             raise ValueError("subnet and subnets exclude each other")
-        if self.protoport and self.host is None and not self.networks:
-            raise ValueError("protoport needs a subnet where the address is %any")
+        if self.protoport and self.address is None and not self.networks:
+            raise ValueError("protoport needs a subnet where the address is %any or %defaultroute")
         if sum(each is not None for each in (self.cert, *self._keys)) > 1:
             raise ValueError("cert, pubkey, rsasigkey, ecdsakey and eddsakey exclude each other")
         self.selectors()
         return self
+
+    @property
+    def address(self) -> IPAddress | None:
+        """The address, if there is only one that it can be."""
+        return None if isinstance(self.host, str) else self.host
+
+    @property
+    def is_default(self) -> bool:
+        """Whether it is this host, by whatever address it has (`%defaultroute`)."""
+        return isinstance(self.host, str)
 
     @property
     def _keys(self) -> tuple[PublicKey | None, ...]:
@@ -136,12 +144,12 @@ class EndKeywords(Keyworded):
         """What traffic this end has in the tunnel; empty is the host itself."""
         if self.protoport is None:
             return self.networks
-        itself = () if self.host is None else (TrafficSelector.of(ip_network(self.host)),)
+        itself = () if self.address is None else (TrafficSelector.of(ip_network(self.address)),)
         return tuple(values.with_protoport(net, *self.protoport) for net in self.networks or itself)
 
     def versions(self) -> frozenset[int]:
         """The versions of IP in the tunnel; empty when only the peer knows."""
-        addresses = tuple(selector.first for selector in self.networks) or (self.host,)
+        addresses = tuple(selector.first for selector in self.networks) or (self.address,)
         return frozenset(address.version for address in addresses if address)
 
 
@@ -193,10 +201,11 @@ class ConnKeywords(HandlingKeywords):
 
     @model_validator(mode="after")
     def _check_ends(self) -> ConnKeywords:
-        hosts = (self.left.host, self.right.host)
-        if hosts == (None, None):
-            raise ValueError("left and right are both %any: one must be an address of this host")
-        if len({host.version for host in hosts if host}) > 1:
+        if self.left.host == self.right.host == values.DEFAULT_ROUTE:
+            raise ValueError("left and right are both %defaultroute, which is this host: one must be its peer")
+        if self.left.host is self.right.host is None:
+            raise ValueError("left and right are both %any: one must be an address of this host, or %defaultroute")
+        if len({end.address.version for end in (self.left, self.right) if end.address}) > 1:
             raise ValueError("left and right are addresses of different versions of IP")
         versions = self.left.versions(), self.right.versions()
         if all(versions) and not versions[0] & versions[1]:

@@ -37,10 +37,10 @@ class Papers:
         identity = wanted if isinstance(wanted, Identity) else None
         if from_certificate and self.certificates:
             identity = identity_of(self.certificates[0])
-        elif wanted is None and keywords.host is not None and auth != Authby(null=True):
-            identity = Identity.of_address(keywords.host)
+        elif wanted is None and keywords.address is not None and auth != Authby(null=True):
+            identity = Identity.of_address(keywords.address)
         return End(
-            keywords.host,
+            keywords.address,
             identity,
             keywords.selectors(),
             keywords.sourceip,
@@ -52,7 +52,6 @@ class Papers:
             send_certificate=keywords.sendcert,
             user=keywords.username,
             interface_addresses=keywords.interface_ip,
-            updown=keywords.updown,
         )
 
 

@@ -23,6 +23,7 @@ _PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17, "gre": 47, "esp": 50, "ah": 51, "i
 
 MAX_CLONES = 1024
 FROM_CERTIFICATE = "%fromcert"
+DEFAULT_ROUTE = "%defaultroute"
 
 
 def one_of(values: Mapping[str, T]) -> Callable[[str], T]:
@@ -95,12 +96,14 @@ def clones(text: str) -> int | None:
     return int(text)
 
 
-def host(text: str) -> IPAddress | None:
-    """The address of an end; None is %any."""
+def host(text: str) -> IPAddress | str | None:
+    """The address of an end; None is %any, a text %defaultroute."""
     if text.lower() == "%any":
         return None
+    if text.lower() == DEFAULT_ROUTE:
+        return DEFAULT_ROUTE
     if text.startswith("%"):
-        raise ValueError("must be an IP address or %any")
+        raise ValueError("must be an IP address, %defaultroute or %any")
     return address(text)
 
 

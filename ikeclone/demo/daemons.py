@@ -108,9 +108,10 @@ class DaemonProcess:
             code = self.process.returncode
             raise RuntimeError(f"{self.namespace.name}'s daemon ended with exit code {code}; its log says why")
         try:
-            return bool(self.status().connections)
+            self.status()
         except ControlError:
             return False
+        return True
 
 
 def failure(error: Exception) -> str:

@@ -15,6 +15,7 @@ from ikeclone.ike.informational import DeleteChildren
 from ikeclone.ike.narrowing import of_end
 from ikeclone.ike.negotiation import Keyed
 from ikeclone.ike.rekey_child import RekeyChild
+from ikeclone.ike.roaming import own_address
 from ikeclone.ike.sa import IkeSa, State
 from ikeclone.ike.senders import Senders
 
@@ -179,8 +180,9 @@ class Children:
     # Routing
 
     def _local(self) -> Selectors:
-        address = self._connection.local.address
-        return of_end(self._connection.local, address) if address is not None else self._connection.local.selectors
+        local, peer = self._connection.local, self._connection.remote.address
+        address = local.address or (own_address(self._tunnel, peer) if peer is not None else None)
+        return of_end(local, address) if address is not None else local.selectors
 
     def _remote(self) -> Selectors:
         address = self._connection.remote.address
@@ -191,7 +193,7 @@ class Children:
         if sa is not None:
             path = sa.esp_path
         elif (peer := connection.remote.address) is not None:
-            if (address := connection.local.address or self._host.address_for(peer)) is None:
+            if (address := own_address(self._tunnel, peer)) is None:
                 return
             path = Path(address, peer)
         else:
@@ -200,6 +202,11 @@ class Children:
             connection.name, local, remote, path, connection.mode, connection.local.source, connection.handling
         )
         self._host.emit(Route(self._policy))
+
+    def reroute(self) -> None:
+        """A device may have been down, and what leads into the tunnel gone with it."""
+        if self._policy is not None and self.clones.children:
+            self._route(self._policy.local, self._policy.remote)
 
     def _unroute(self) -> None:
         if self._connection.auto is not Auto.ONDEMAND:

@@ -18,6 +18,7 @@ from ikeclone.ike.exchange import refusal
 from ikeclone.ike.host import Host, Resources, Settings
 from ikeclone.ike.init import NO_SPI, Initiation, respond_init
 from ikeclone.ike.intermediate import IntermediateResponder
+from ikeclone.ike.roaming import roam
 from ikeclone.ike.sa import IkeSa, State
 from ikeclone.ike.tunnel import Tunnel
 from ikeclone.numbers import ExchangeType, NotifyType
@@ -93,14 +94,22 @@ class Endpoint:
             except LocalError as error:
                 tunnel.note(Kind.FAILED, str(error))
 
-    def addresses(self, addresses: Iterable[IPAddress], now: float) -> None:
-        """These are this host's addresses now, those first that packets to elsewhere would have."""
-        self.host.addresses = tuple(addresses)
+    def addresses(
+        self, addresses: Iterable[IPAddress], now: float, sources: Mapping[IPAddress, IPAddress] | None = None
+    ) -> None:
+        """These are this host's addresses now, those first that packets to elsewhere would have.
+
+        `sources` are those that packets to some peers would have.
+        """
+        former, self.host.addresses, self.host.sources = self.host.addresses, tuple(addresses), dict(sources or {})
+        roam(self, former, now)
+
+    def local_addresses(self) -> Iterator[IPAddress]:
+        """Those that SAs have, be they this host's or not any more."""
+        for sa in self._sas.values():
+            yield sa.path.local
         for sa in self.ike_sas():
-            if sa.mobike is not None and sa.state is State.ESTABLISHED:
-                sa.mobike.roam(now)
-        for tunnel in self.tunnels.values():
-            tunnel.roam(now)
+            yield from (child.path.local for child in sa.children.values())
 
     @property
     def wants_counters(self) -> bool:

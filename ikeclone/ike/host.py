@@ -69,8 +69,9 @@ class Host:
         self.actions: deque[Action] = deque()
         self.datagrams: deque[Datagram] = deque()
         self.counters: Counter[str] = Counter()
-        # This host's addresses, those first that packets to elsewhere would have.
+        # This host's addresses, those first that packets to elsewhere would have, and those for certain peers.
         self.addresses: tuple[IPAddress, ...] = ()
+        self.sources: dict[IPAddress, IPAddress] = {}
         self._serial = 0
 
     def emit(self, action: Action) -> None:
@@ -100,6 +101,8 @@ class Host:
 
     def address_for(self, remote: IPAddress) -> IPAddress | None:
         """The address that we have for packets to this one."""
+        if (source := self.sources.get(remote)) in self.addresses:
+            return source
         return next((address for address in self.addresses if address.version == remote.version), None)
 
     def spi(self) -> bytes:

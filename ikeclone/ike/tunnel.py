@@ -26,6 +26,7 @@ from ikeclone.ike.reauth import Reauthentication
 from ikeclone.ike.rekey_child import RekeyChild
 from ikeclone.ike.rekey_ike import RekeyIke
 from ikeclone.ike.revival import Revival
+from ikeclone.ike.roaming import own_address
 from ikeclone.ike.sa import IkeSa, State
 from ikeclone.numbers import KeMethod
 from ikeclone.wire.message import Message
@@ -141,8 +142,9 @@ class Tunnel:
             return
         if (remote := self.connection.remote.address) is None:
             raise LocalError(f"{self.connection.name} names no address of its peer: only the peer can bring it up")
-        if (local := self.connection.local.address or self.host.address_for(remote)) is None:
-            raise LocalError(f"{self.connection.name}: this host has no address for packets to {remote}")
+        if (local := own_address(self, remote)) is None:
+            address = self.connection.local.address or "an address"
+            raise LocalError(f"{self.connection.name}: this host does not have {address} for packets to {remote}")
         path = Path(local, remote)
         self.proofs(path).check_means()
         self.note(Kind.PROGRESS, f"initiating an IKE SA with {remote}")

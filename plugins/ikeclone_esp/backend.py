@@ -7,13 +7,24 @@ import logging
 import secrets
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from socket import socket
 from typing import TYPE_CHECKING, Final
 
-from ikeclone.backend import BackendError, ChildSa, Counters, Event, Lost, Mode, Path, Policy, online_cpus
+from ikeclone.backend import BackendError, ChildSa, Counters, Event, IPAddress, Lost, Mode, Path, Policy, online_cpus
 from ikeclone_esp import counters, sockets
-from ikeclone_esp.messages import Activate, Deactivate, Fallback, Install, Move, Remove, Reserve, Route, Unroute
+from ikeclone_esp.messages import (
+    Activate,
+    Deactivate,
+    DropSocket,
+    Fallback,
+    Install,
+    Move,
+    Remove,
+    Reserve,
+    Route,
+    Unroute,
+)
 from ikeclone_esp.pool import Pool
 from ikeclone_esp.tun import Tun
 
@@ -93,6 +104,10 @@ class EspBackend:
         address, port = sock.getsockname()[:2]
         if port != IKE_PORT:
             pool.add_sockets(address, sockets.encapsulated(sock, len(pool)))
+
+    async def unshare(self, address: IPAddress) -> None:
+        await self._ask_all(DropSocket(str(address)))
+        self._running().remove_sockets(str(address))
 
     def _running(self) -> Pool:
         if self._pool is None:
@@ -231,8 +246,16 @@ class EspBackend:
             self._rows.append(installed.row)
 
     async def move(self, inbound_spi: int, path: Path, udp_encapsulation: bool) -> None:
-        self._find(inbound_spi)
+        connection = self._find(inbound_spi).sa.connection
+        await self._reach(connection, path)
         await self._ask(inbound_spi, Move(inbound_spi, path, udp_encapsulation))
+
+    async def _reach(self, connection: str, path: Path) -> None:
+        """Keep what goes to a peer's new address out of the tunnel."""
+        policy = self._policies.get(connection)
+        if policy is not None and self._routes is not None and policy.path.remote != path.remote:
+            self._policies[connection] = replace(policy, path=path)
+            await self._routes.add(self._policies[connection])
 
     async def counters(self) -> Mapping[int, Counters]:
         pool = self._running()

@@ -63,6 +63,13 @@ class UseSocket:
 
 
 @dataclass(frozen=True, slots=True)
+class DropSocket:
+    """The socket for the address `local` is of no use any more."""
+
+    local: str
+
+
+@dataclass(frozen=True, slots=True)
 class Reserve:
     """An SPI has been allocated: its packets may come before its SA."""
 

@@ -98,6 +98,10 @@ class Pool:
         for worker, member in zip(self._workers, members, strict=True):
             worker.post(_use(local), member.fileno())
 
+    def remove_sockets(self, local: str) -> None:
+        """Close the sockets of a local address, which the workers have closed on their side."""
+        sockets.close(self._sockets.pop(local, []))
+
     async def stop(self) -> None:
         """End the workers, then close everything: with the last descriptor the device vanishes."""
         self._stopping = True

@@ -22,6 +22,7 @@ from ikeclone_esp.messages import (
     Activate,
     Deactivate,
     Done,
+    DropSocket,
     Fallback,
     Install,
     Move,
@@ -115,13 +116,16 @@ class Worker:
                 self._use_socket(local, socket.socket(fileno=fds[0]), raw=raw)
 
     def _use_socket(self, local: str, sock: socket.socket, *, raw: bool) -> None:
+        self._drop_socket(local)
+        self._sockets[local] = sock
+        reader = self._receiver.on_raw if raw else self._receiver.on_datagram
+        self._watch(sock.fileno(), partial(reader, sock))
+
+    def _drop_socket(self, local: str) -> None:
         if (former := self._sockets.pop(local, None)) is not None:
             self._poll.unregister(former)
             del self._readers[former.fileno()]
             former.close()
-        self._sockets[local] = sock
-        reader = self._receiver.on_raw if raw else self._receiver.on_datagram
-        self._watch(sock.fileno(), partial(reader, sock))
 
     def _answer(self, number: int, body: object) -> None:
         try:
@@ -155,6 +159,8 @@ class Worker:
                 self._routing.route(policy)
             case Unroute(connection):
                 self._transmitter.forget(connection)
+            case DropSocket(local):
+                self._drop_socket(local)
 
     def _find(self, spi: int) -> OutboundSa:
         if spi not in self._outbound:

@@ -19,6 +19,7 @@ from ikeclone.backend import (
     Event,
     Expire,
     Handling,
+    IPAddress,
     Lost,
     Offload,
     Path,
@@ -108,6 +109,9 @@ class XfrmBackend:
         sockets.exempt(sock)
         if sock.getsockname()[1] == sockets.ENCAPSULATION_PORT:
             sockets.encapsulate(sock)
+
+    async def unshare(self, address: IPAddress) -> None:
+        """What the sockets have of the kernel's IPsec goes with them."""
 
     async def route(self, policy: Policy) -> None:
         _check(policy.handling)

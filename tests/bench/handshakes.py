@@ -15,7 +15,7 @@ from ikeclone.backend import Path
 from ikeclone.credentials import Credentials
 from ikeclone.ike.endpoint import Endpoint
 from ikeclone.memory import MemoryBackend
-from tests.pair.network import EAST_END, NAME, SECRET, WEST_END, connection
+from tests.pair.network import EAST, EAST_END, NAME, SECRET, WEST, WEST_END, connection
 
 ROUNDS = 300
 NOW = 1000.0
@@ -26,6 +26,7 @@ def endpoint(ours: bool) -> Endpoint:
     backend, credentials = MemoryBackend(frozenset(range(4))), Credentials(secrets=(SECRET,))
     made = Endpoint(backend, os.urandom, lambda: datetime.now(UTC), NOW, credentials)
     ends = (WEST_END, EAST_END) if ours else (EAST_END, WEST_END)
+    made.addresses([WEST if ours else EAST], NOW)
     made.add(connection(*ends), NOW)
     return made
 

@@ -99,6 +99,7 @@ class Host:
 
     async def open(self) -> None:
         """Listen, with the connection loaded."""
+        self.endpoint.addresses([self._address], time.monotonic())
         self.endpoint.add(self._connection, time.monotonic())
         await self._net.open(self._address)
         self._esp.bind((str(self._address), ESP_PORT))

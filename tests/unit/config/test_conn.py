@@ -220,9 +220,16 @@ def test_mistakes_at_their_line(mistakes: Mistakes, line: str, message: str) -> 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("\tleft=%any\n\tright=%any\n", "left and right are both %any: one must be an address of this host"),
+        (
+            "\tleft=%any\n\tright=%any\n",
+            "left and right are both %any: one must be an address of this host, or %defaultroute",
+        ),
         ("\tleft=1.2.3.4\n\tright=::1\n", "left and right are addresses of different versions of IP"),
         ("\tleft=1.2.3.4\n", "right= is missing: give the address of that end, or %any"),
+        (
+            "\tleft=%defaultroute\n\tright=%defaultroute\n",
+            "left and right are both %defaultroute, which is this host: one must be its peer",
+        ),
         (
             "\tleft=1.2.3.4\n\tright=%any\n\tleftsubnet=10.0.0.0/8\n\trightsubnet=fd00::/8\n",
             "leftsubnet and rightsubnet have no version of IP in common",
@@ -241,7 +248,7 @@ def test_mistakes_at_their_line(mistakes: Mistakes, line: str, message: str) -> 
         ),
         (
             "\tleft=1.2.3.4\n\tright=%any\n\trightprotoport=tcp\n",
-            "right: protoport needs a subnet where the address is %any",
+            "right: protoport needs a subnet where the address is %any or %defaultroute",
         ),
         (
             "\tleft=1.2.3.4\n\tright=%any\n\tleftsubnet=10.0.0.0/8/udp\n\tleftprotoport=tcp\n",
@@ -269,8 +276,8 @@ def test_a_short_lifetime_is_fine_without_rekeying(write: Write) -> None:
 
 
 def test_wrong_hosts_and_methods(mistakes: Mistakes) -> None:
-    assert mistakes("conn a\n\tleft=%defaultroute\n\tright=east.example\n\tauthby=never\n") == [
-        "ipsec.conf:2: conn a: left=%defaultroute: must be an IP address or %any",
+    assert mistakes("conn a\n\tleft=%eth0\n\tright=east.example\n\tauthby=never\n") == [
+        "ipsec.conf:2: conn a: left=%eth0: must be an IP address, %defaultroute or %any",
         "ipsec.conf:3: conn a: right=east.example: must be an IP address; names are not looked up",
         (
             "ipsec.conf:4: conn a: authby=never: must be one or more of secret, null, eap-mschapv2, "
@@ -354,6 +361,14 @@ def test_orientation(write: Write) -> None:
     )
     with pytest.raises(ConfigError, match="are both addresses of this host"):
         conn.connection(WEST | EAST)
+
+
+def test_the_default_route_is_this_host_whatever_its_address(write: Write) -> None:
+    (conn,) = load(write("conn a\n\tleft=192.1.2.23\n\tright=%defaultroute\n\tauthby=secret\n")).connections
+    made = conn.connection(WEST)
+    assert (made.local.address, made.local.identity, made.remote.address) == (None, None, ip_address("192.1.2.23"))
+    with pytest.raises(ConfigError, match=r"left=192\.1\.2\.23 and right=%defaultroute are both"):
+        conn.connection(EAST)
 
 
 def test_a_road_warrior_is_anyone(write: Write) -> None:

@@ -1,0 +1,51 @@
+"""This host gets other addresses: IKE SAs with MOBIKE move, others wait for theirs or are made anew."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from ikeclone.ike.sa import IkeSa, State
+from ikeclone.selectors import IPAddress
+
+if TYPE_CHECKING:
+    from ikeclone.ike.endpoint import Endpoint
+    from ikeclone.ike.tunnel import Tunnel
+
+
+def own_address(tunnel: Tunnel, remote: IPAddress) -> IPAddress | None:
+    """The address that a connection has towards its peer now, None if there is none.
+
+    That of the configuration, if it names one; with MOBIKE it need not be there for ever.
+    """
+    connection, host = tunnel.connection, tunnel.host
+    fixed = connection.local.address
+    if fixed is not None and (fixed in host.addresses or not connection.mobike):
+        return fixed if fixed in host.addresses else None
+    return host.address_for(remote)
+
+
+def roam(endpoint: Endpoint, former: Iterable[IPAddress], now: float) -> None:
+    """This host has other addresses than the former ones."""
+    back = set(endpoint.host.addresses).difference(former)
+    for sa in list(endpoint.ike_sas()):
+        _roam(sa, back, now)
+    for tunnel in list(endpoint.tunnels.values()):
+        tunnel.roam(now)
+
+
+def _roam(sa: IkeSa, back: set[IPAddress], now: float) -> None:
+    if sa.path.local in back:
+        sa.requests.resend(now)
+        for tunnel in {child.tunnel for child in sa.children.values()}:
+            tunnel.children.reroute()
+    if sa.mobike is not None and sa.state is State.ESTABLISHED:
+        sa.mobike.roam(now)
+    elif _is_homeless(sa) and own_address(sa.tunnel, sa.path.remote) is not None:
+        sa.lose(now, f"this host has {sa.path.local} no more")
+
+
+def _is_homeless(sa: IkeSa) -> bool:
+    """Whether an IKE SA that we asked for, and can ask for again, has lost its address."""
+    ours = sa.initiator and sa.state in (State.AUTHENTICATING, State.ESTABLISHED)
+    return ours and sa.path.local not in sa.host.addresses
