@@ -22,9 +22,9 @@ class Exchange(ABC):
 
     type: ClassVar[ExchangeType]
     # Whether a rekey of the IKE SA has to wait for this exchange (RFC 7296 section 2.25.2).
-    changes_children: ClassVar[bool] = False
+    changes_children: bool = False
     # Whether no other request of ours may be on its way with it: it changes the IKE SA under them.
-    alone: ClassVar[bool] = False
+    alone: bool = False
 
     def __init__(self, sa: IkeSa) -> None:
         self.sa = sa

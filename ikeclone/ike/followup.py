@@ -21,6 +21,7 @@ PATIENCE = 30.0
 MOST = 32
 
 Finish = Callable[[bytes, float], None]
+Abandon = Callable[[], None]
 
 
 class FollowUp(Exchange):
@@ -38,7 +39,7 @@ class FollowUp(Exchange):
         link = before.notify(NotifyType.ADDITIONAL_KEY_EXCHANGE)
         if link is None:
             raise InvalidSyntax("no ADDITIONAL_KEY_EXCHANGE where additional key exchanges are due")
-        self.changes_children, self.alone = origin.changes_children, origin.alone  # type: ignore[misc]
+        self.changes_children, self.alone = origin.changes_children, origin.alone
         self._origin, self._rest, self._finish, self._secrets = origin, methods[1:], finish, secrets
         self._link = Notify(NotifyType.ADDITIONAL_KEY_EXCHANGE, link.data)
         self._pair = kex.generate(methods[0], self.sa.host.random)
@@ -67,7 +68,7 @@ class _Waiting:
 
     methods: tuple[KeMethod, ...]
     finish: Finish
-    abandon: Callable[[], None]
+    abandon: Abandon
     secrets: bytes = b""
 
 
@@ -79,7 +80,7 @@ class FollowUps:
         self._waiting: dict[bytes, _Waiting] = {}
 
     def expect(
-        self, methods: tuple[KeMethod, ...], finish: Finish, abandon: Callable[[], None], now: float
+        self, methods: tuple[KeMethod, ...], finish: Finish, now: float, abandon: Abandon = lambda: None
     ) -> Payloads:
         """Let the peer go on with these methods, then `finish`; what goes into the answer to CREATE_CHILD_SA."""
         if len(self._waiting) >= MOST:

@@ -225,7 +225,7 @@ def answer_after(sa: IkeSa, agreed: Agreed, finish: Finish, now: float) -> Paylo
         return ()
     spi = agreed.agreement.inbound_spi
     return sa.followups.expect(
-        agreed.methods, lambda s, at: finish(agreed.keyed(sa, s), at), lambda: sa.host.emit(RemoveChild(spi)), now
+        agreed.methods, lambda s, at: finish(agreed.keyed(sa, s), at), now, lambda: sa.host.emit(RemoveChild(spi))
     )
 
 

@@ -18,10 +18,10 @@ from ikeclone.wire.payloads import Notify
 
 @dataclass(frozen=True, slots=True)
 class Rival:
-    """The successor that the peer made for the same SA at the same time, and the nonces of its exchange."""
+    """The peer's exchange for the same SA at the same time; no `child` while its additional key exchanges go on."""
 
-    child: Child
     nonces: tuple[bytes, bytes]
+    child: Child | None = None
 
 
 class RekeyChild(Exchange):
@@ -49,20 +49,25 @@ class RekeyChild(Exchange):
     def response(self, message: Message, now: float) -> None:
         raise_refusal(message)
         agreed = self._request.complete(self.sa, message)
+        if agreed.methods and self._loses(agreed.nonces):
+            raise TemporaryFailure("the peer's exchange takes its place (RFC 9370 section 2.2.4)")
         self.following = bool(agreed.methods)
         after(self, agreed, message, self._replace, now)
+
+    def _loses(self, nonces: tuple[bytes, bytes]) -> bool:
+        """Whether ours has the lowest nonce of the four: then it is redundant (RFC 7296 section 2.8.1)."""
+        return self.rival is not None and min(nonces) < min(self.rival.nonces)
 
     def _replace(self, keyed: Keyed, now: float) -> None:
         tunnel = self.old.tunnel
         tunnel.children.rekeys.pop(self.old, None)
         new = tunnel.children.add(self.sa, keyed, now, cpu=self.old.cpu, opened_by_us=True, replaces=self.old)
-        rival = self.rival
-        if rival is not None and min(keyed.nonces) < min(rival.nonces):
-            self._yield_to(rival, new, now)
+        if self._loses(keyed.nonces):
+            self._yield(new, now)
             return
-        if rival is not None and rival.child.state is ChildState.INSTALLED:
+        if (theirs := self._theirs) is not None:
             # The peer's is redundant, and the peer deletes it.
-            rival.child.enter(ChildState.REKEYED)
+            theirs.enter(ChildState.REKEYED)
         tunnel.children.senders.serve(new)
         if self.old.state is ChildState.REKEYING:
             self.old.enter(ChildState.REKEYED)
@@ -74,8 +79,8 @@ class RekeyChild(Exchange):
         self._free()
         if self.old.state is not ChildState.REKEYING:
             return
-        if self.rival is not None and self.rival.child.state is ChildState.INSTALLED:
-            self._leave_to(self.rival)
+        if (theirs := self._theirs) is not None:
+            self._leave_to(theirs)
             return
         self.old.enter(ChildState.INSTALLED)
         method = wanted_method(error)
@@ -94,16 +99,27 @@ class RekeyChild(Exchange):
     def _free(self) -> None:
         self.sa.host.emit(RemoveChild(self._request.offer.spi))
 
-    def _yield_to(self, rival: Rival, new: Child, now: float) -> None:
-        """Ours has the lowest nonce of the four: it is redundant, and the peer deletes the old one (section 2.8.1)."""
+    @property
+    def _theirs(self) -> Child | None:
+        """The peer's successor, if it is there and can take the place of the one that both sides rekey."""
+        child = self.rival.child if self.rival is not None else None
+        return child if child is not None and child.state is ChildState.INSTALLED else None
+
+    def _yield(self, new: Child, now: float) -> None:
+        """Ours is redundant, so we delete it; the old one is the peer's to delete."""
         new.enter(ChildState.REKEYED)
         self.sa.enqueue(DeleteChildren(self.sa, (new,)), now)
-        if self.old.state is ChildState.REKEYING:
-            self._leave_to(rival)
+        if self.old.state is not ChildState.REKEYING:
+            return
+        if (theirs := self._theirs) is not None:
+            self._leave_to(theirs)
+        else:
+            self.old.enter(ChildState.INSTALLED)
+            self.old.tunnel.children.rekey_later(self.old, now)
 
-    def _leave_to(self, rival: Rival) -> None:
+    def _leave_to(self, theirs: Child) -> None:
         self.old.enter(ChildState.REKEYED)
-        self.old.tunnel.children.senders.serve_on_proof(self.sa, rival.child)
+        self.old.tunnel.children.senders.serve_on_proof(self.sa, theirs)
 
 
 def respond_rekey_child(sa: IkeSa, message: Message, rekey: Notify, now: float) -> Payloads:
@@ -120,12 +136,15 @@ def respond_rekey_child(sa: IkeSa, message: Message, rekey: Notify, now: float) 
         raise TemporaryFailure(f"{old.name} is being replaced")
     _check_replaceable(old)
     agreed, payloads = respond(sa, tunnel.connection, message, old.cpu, None)
+    if ours is not None:
+        ours.rival = Rival(agreed.nonces)
     return payloads + answer_after(sa, agreed, lambda keyed, at: _accept(sa, old, keyed, at), now)
 
 
 def _check_replaceable(old: Child) -> None:
     ours = old.tunnel.children.rekeys.get(old)
-    if old.state not in (ChildState.INSTALLED, ChildState.REKEYING) or (ours and ours.rival):
+    replaced = ours is not None and ours.rival is not None and ours.rival.child is not None
+    if replaced or not old.lasts:
         raise TemporaryFailure(f"{old.name} has been replaced already")
 
 
@@ -136,7 +155,7 @@ def _accept(sa: IkeSa, old: Child, keyed: Keyed, now: float) -> None:
     ours = tunnel.children.rekeys.get(old)
     new = tunnel.children.add(sa, keyed, now, cpu=old.cpu, opened_by_us=False, replaces=old)
     if ours is not None:
-        ours.rival = Rival(new, keyed.nonces)
+        ours.rival = Rival(keyed.nonces, new)
     else:
         old.enter(ChildState.REKEYED)
         tunnel.children.senders.serve_on_proof(sa, new)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 
 from ikeclone.crypto import kex
 from ikeclone.crypto.keys import rekeyed_ike_keys
@@ -24,10 +25,10 @@ RETRY = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Rival:
-    """The IKE SA that the peer made by rekeying at the same time, and the nonces of its exchange."""
+    """The peer's exchange at the same time as ours; no `sa` while its additional key exchanges go on."""
 
-    sa: IkeSa
     nonces: tuple[bytes, bytes]
+    sa: IkeSa | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +80,16 @@ class RekeyIke(Exchange):
     @property
     def heir(self) -> IkeSa | None:
         """The peer's IKE SA, if it can take the place of the one that both sides rekey and did not do so already."""
-        if self.rival is None or self.sa.state is not State.ESTABLISHED:
+        theirs = self.rival.sa if self.rival is not None else None
+        if theirs is None or self.sa.state is not State.ESTABLISHED:
             return None
-        return self.rival.sa if self.rival.sa.state is State.ESTABLISHED else None
+        return theirs if theirs.state is State.ESTABLISHED else None
+
+    def _loses(self, nonces: tuple[bytes, bytes]) -> bool:
+        """Whether ours has the lowest nonce of the four, so that it is redundant (RFC 7296 section 2.8.1)."""
+        if self.rival is None or min(self.rival.nonces) < min(nonces):
+            return False
+        return self.rival.sa is None or self.heir is not None
 
     def request(self, now: float) -> Payloads | None:
         sa = self.sa
@@ -103,6 +111,8 @@ class RekeyIke(Exchange):
         nonces = self._nonce, message.require(Nonce).data
         made = _Made(suite, self._pair.shared(theirs.data), nonces, (self._spi, chosen.spi))
         if suite.additional:
+            if self._loses(nonces):
+                raise TemporaryFailure("the peer's exchange takes its place (RFC 9370 section 2.2.4)")
             self.following = True
             follow = FollowUp(self, suite.additional, message, lambda secrets, at: self._replace(made, secrets, at))
             self.sa.continue_with(follow, now)
@@ -110,7 +120,6 @@ class RekeyIke(Exchange):
             self._replace(made, b"", now)
 
     def _replace(self, made: _Made, additional: bytes, now: float) -> None:
-        nonces = made.nonces
         new = made.successor(self.sa, additional, now, initiator=True)
         self.sa.rekey = None
         if self.sa.state is State.REKEYED and self.sa.children:
@@ -120,15 +129,21 @@ class RekeyIke(Exchange):
             # The peer has settled for its own.
             new.finish(DeleteIke(new, "redundant"), now)
             return
-        if (heir := self.heir) is not None and self.rival is not None:
-            if min(nonces) < min(self.rival.nonces):
-                # Ours has the lowest nonce of the four: it is redundant, and the peer deletes the old SA (2.8.1).
-                self.sa.supersede(heir, now)
-                new.finish(DeleteIke(new, "redundant"), now)
-                return
+        if self._loses(made.nonces):
+            self._yield(new, now)
+            return
+        if (heir := self.heir) is not None:
             heir.retire(now)
         self.sa.supersede(new, now)
         self.sa.finish(DeleteIke(self.sa, "rekeyed"), now)
+
+    def _yield(self, new: IkeSa, now: float) -> None:
+        """Ours is redundant, so we delete it; the old one is the peer's to delete."""
+        if (heir := self.heir) is not None:
+            self.sa.supersede(heir, now)
+        else:
+            self._try_later(now)
+        new.finish(DeleteIke(new, "redundant"), now)
 
     def _give_way(self, new: IkeSa, now: float) -> None:
         """The peer authenticated anew meanwhile: what it replaces then is the IKE SA that it knows as the newest."""
@@ -149,6 +164,10 @@ class RekeyIke(Exchange):
             sa.enqueue(RekeyIke(sa, method), now)
             return
         sa.tunnel.note(Kind.PROGRESS, f"rekeying the IKE SA failed, will try again: {error}")
+        self._try_later(now)
+
+    def _try_later(self, now: float) -> None:
+        sa = self.sa
         delay = RETRY * (1 + sa.host.fraction())
         sa.host.timers.set(sa, "rekey", now + delay, lambda at: sa.enqueue(RekeyIke(sa), at))
 
@@ -168,15 +187,18 @@ def respond_rekey_ike(sa: IkeSa, message: Message, now: float) -> Payloads:
     made = _Made(suite, shared, nonces, spis)
     answer = Proposal(chosen.protocol, chosen.transforms, spis[1], chosen.number)
     payloads: Payloads = (Sa((answer,)), Nonce(nonces[1]), KeyExchange(suite.ke, public))
-    if suite.additional:
-        finish = lambda secrets, at: _accept(sa, made, secrets, at)  # noqa: E731
-        return payloads + sa.followups.expect(suite.additional, finish, lambda: None, now)
-    _accept(sa, made, b"", now)
-    return payloads
+    if sa.rekey is not None:
+        sa.rekey.rival = Rival(nonces)
+    if not suite.additional:
+        _accept(sa, made, b"", now)
+        return payloads
+    link = sa.followups.expect(suite.additional, partial(_accept, sa, made), now)
+    return payloads + link
 
 
 def _check_replaceable(sa: IkeSa) -> None:
-    if sa.requests.changing_children or (sa.rekey is not None and sa.rekey.rival is not None):
+    replaced = sa.rekey is not None and sa.rekey.rival is not None and sa.rekey.rival.sa is not None
+    if sa.requests.changing_children or replaced:
         raise TemporaryFailure("exchanges are in progress")
 
 
@@ -187,7 +209,7 @@ def _accept(sa: IkeSa, made: _Made, additional: bytes, now: float) -> None:
         raise TemporaryFailure("this IKE SA is on its way out")
     new = made.successor(sa, additional, now, initiator=False)
     if sa.rekey is not None:
-        sa.rekey.rival = Rival(new, made.nonces)
+        sa.rekey.rival = Rival(made.nonces, new)
         new.contested = sa
     else:
         sa.supersede(new, now)

@@ -192,10 +192,8 @@ class IkeSa:
         handler = self.handlers.get(inner.header.exchange)
         if handler is not None:
             return handler(inner, now)
-        if inner.header.exchange is ExchangeType.CREATE_CHILD_SA and self.state in (
-            State.REKEYED,
-            State.DELETING,
-        ):
+        creates = inner.header.exchange in (ExchangeType.CREATE_CHILD_SA, ExchangeType.IKE_FOLLOWUP_KE)
+        if creates and self.state in (State.REKEYED, State.DELETING):
             raise TemporaryFailure("this IKE SA is on its way out")
         raise InvalidSyntax(f"{inner.header.exchange.name} while {self.state.value}")
 

@@ -2,23 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from ikeclone.crypto.registry import parse_esp, parse_ike
 from ikeclone.ike.actions import Kind
 from ikeclone.ike.child import Child, ChildState
 from ikeclone.ike.informational import DeleteChildren, DeleteIke
 from ikeclone.ike.sa import IkeSa, State
-from ikeclone.numbers import NotifyType
+from ikeclone.numbers import ExchangeType, NotifyType
+from ikeclone.wire.message import parse_message
 from ikeclone.wire.payloads import Delete, Notify
-from tests.pair.network import Network, Side
+from tests.pair.network import ESP, IKE, Network, Side
 
 # The four nonces of two exchanges that collide. The SA made with the lowest is redundant (RFC 7296 section 2.8.1).
 NONCES = ("west's request", "east's answer", "east's request", "west's answer")
 OF_WEST = NONCES[:2]
 
+# CREATE_CHILD_SA and two rounds of IKE_FOLLOWUP_KE, for Child SAs and for IKE SAs (RFC 9370).
+MULTI_KE = {
+    "ike": parse_ike(f"{IKE}-ke1_ecp256-ke2_x448"),
+    "esp": parse_esp(f"{ESP}-dh31-ke1_ecp256-ke3_x448"),
+}
+# A responder takes what itself prefers: west's exchanges have additional key exchanges, east's have none.
+MIXED = {
+    "west": {"ike": parse_ike(IKE) + MULTI_KE["ike"], "esp": parse_esp(f"{ESP}-dh31") + MULTI_KE["esp"]},
+    "east": {"ike": MULTI_KE["ike"] + parse_ike(IKE), "esp": MULTI_KE["esp"] + parse_esp(f"{ESP}-dh31")},
+}
 
-def by_hand(**both: object) -> Network:
+
+def by_hand(
+    west: Mapping[str, object] | None = None, east: Mapping[str, object] | None = None, /, **both: object
+) -> Network:
     """A tunnel with one regular Child SA; every further IKE message waits to be taken."""
     settings = {"clones": 0, **both}
-    net = Network(west=settings, east=settings).established().hold()
+    net = Network(west={**settings, **(west or {})}, east={**settings, **(east or {})}).established().hold()
     for side in net.sides:
         side.reports.clear()
     return net
@@ -75,6 +92,20 @@ def notifies(side: Side, index: int = 0) -> set[NotifyType]:
 def deleted(side: Side, index: int = 0) -> list[int]:
     """The ESP SPIs that a datagram which waits for a side deletes."""
     return [int.from_bytes(spi, "big") for delete in side.read(index).all(Delete) for spi in delete.spis]
+
+
+def rounds(net: Network) -> int:
+    """How many requests of IKE_FOLLOWUP_KE there were, each counted once."""
+    headers = {parse_message(datagram.data).header for datagram in net.seen}
+    return sum(h.exchange is ExchangeType.IKE_FOLLOWUP_KE and not h.response for h in headers)
+
+
+def follow(us: Side, peer: Side, index: int = 0) -> None:
+    """Two rounds of IKE_FOLLOWUP_KE that we ask for, those that wait first; `index` is ours in the peer's inbox."""
+    for _ in range(2):
+        assert peer.read(index).header.exchange is ExchangeType.IKE_FOLLOWUP_KE
+        peer.take(index)
+        us.take(len(us.inbox) - 1)
 
 
 def states(side: Side) -> list[ChildState]:

@@ -7,11 +7,18 @@ import pytest
 from ikeclone.crypto.registry import parse_esp, parse_ike
 from ikeclone.ike.actions import Kind
 from ikeclone.ike.host import Settings
-from ikeclone.numbers import ExchangeType, NotifyType
-from ikeclone.wire.message import parse_message
+from ikeclone.numbers import NotifyType
 from tests.pair.groups import traffic_until_quiet
 from tests.pair.network import ESP, IKE, Network, Side
-from tests.pair.scenario import assert_never_down, assert_one_tunnel, by_hand, ike_sa, notifies, only_child
+from tests.pair.scenario import (
+    assert_never_down,
+    assert_one_tunnel,
+    by_hand,
+    ike_sa,
+    notifies,
+    only_child,
+    rounds,
+)
 
 BOTH = {"ike": parse_ike(f"{IKE}-ke1_mlkem768-ke2_ecp256"), "esp": parse_esp(f"{ESP}-dh31-ke1_mlkem768-ke3_x448")}
 
@@ -19,17 +26,6 @@ BOTH = {"ike": parse_ike(f"{IKE}-ke1_mlkem768-ke2_ecp256"), "esp": parse_esp(f"{
 @pytest.fixture
 def net() -> Network:
     return by_hand(**BOTH)
-
-
-@pytest.fixture(params=["west", "east"])
-def roles(request: pytest.FixtureRequest, net: Network) -> tuple[Side, Side]:
-    return (net.west, net.east) if request.param == "west" else (net.east, net.west)
-
-
-def rounds(net: Network) -> int:
-    """How many requests of IKE_FOLLOWUP_KE there were."""
-    headers = {parse_message(datagram.data).header for datagram in net.seen}
-    return sum(h.exchange is ExchangeType.IKE_FOLLOWUP_KE and not h.response for h in headers)
 
 
 def take_all(side: Side) -> None:

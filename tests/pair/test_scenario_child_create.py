@@ -5,6 +5,7 @@ from __future__ import annotations
 from ikeclone.numbers import NotifyType
 from tests.pair.network import Network
 from tests.pair.scenario import (
+    MULTI_KE,
     assert_carries,
     assert_one_tunnel,
     by_hand,
@@ -12,6 +13,7 @@ from tests.pair.scenario import (
     ike_sa,
     notifies,
     only_child,
+    rounds,
 )
 
 
@@ -55,6 +57,22 @@ def test_collision_ike_rekey() -> None:
     assert notifies(west) == notifies(east) == {NotifyType.TEMPORARY_FAILURE}
     assert_one_tunnel(net)
     assert ike_sa(west) is not before
+
+
+def test_multi_ke() -> None:
+    """The Child SA is there when the additional key exchanges are done, on the responder's side first."""
+    net = by_hand(**MULTI_KE)
+    west, east = net.sides
+    childless(net)
+    west.up()
+    for last in (False, False, True):
+        assert west.children == east.children == []
+        east.take()
+        assert (NotifyType.ADDITIONAL_KEY_EXCHANGE in notifies(west)) is not last
+        west.take()
+    assert only_child(east).outbound_spi == only_child(west).inbound_spi
+    assert rounds(net) == 2
+    assert_one_tunnel(net)
 
 
 def test_both_open_at_once() -> None:

@@ -27,12 +27,6 @@ def net() -> Network:
     return by_hand()
 
 
-@pytest.fixture(params=["west", "east"])
-def roles(request: pytest.FixtureRequest, net: Network) -> tuple[Side, Side]:
-    """The side that acts and the other one: either of them was the IKE SA's initiator."""
-    return (net.west, net.east) if request.param == "west" else (net.east, net.west)
-
-
 def test_regular(net: Network, roles: tuple[Side, Side]) -> None:
     us, peer = roles
     ours, theirs = only_child(us).inbound_spi, only_child(peer).inbound_spi

@@ -44,18 +44,6 @@ def net() -> Network:
     return by_hand()
 
 
-@pytest.fixture(params=NONCES)
-def lowest(request: pytest.FixtureRequest) -> str:
-    """Which of the four nonces is the lowest."""
-    return str(request.param)
-
-
-@pytest.fixture(params=["west", "east"])
-def roles(request: pytest.FixtureRequest, net: Network) -> tuple[Side, Side]:
-    """The side that acts and the other one: either of them was the IKE SA's initiator."""
-    return (net.west, net.east) if request.param == "west" else (net.east, net.west)
-
-
 def hear(side: Side, child_spi: int, *, hard: bool) -> None:
     """The data plane says that an SA is used up."""
     side.endpoint.expire(Expire(child_spi, hard), side.network.now)

@@ -36,18 +36,6 @@ def net() -> Network:
     return by_hand()
 
 
-@pytest.fixture(params=NONCES)
-def lowest(request: pytest.FixtureRequest) -> str:
-    """Which of the four nonces is the lowest."""
-    return str(request.param)
-
-
-@pytest.fixture(params=["west", "east"])
-def roles(request: pytest.FixtureRequest, net: Network) -> tuple[Side, Side]:
-    """The side that acts and the other one: either of them was the IKE SA's initiator."""
-    return (net.west, net.east) if request.param == "west" else (net.east, net.west)
-
-
 def sas(side: Side) -> list[IkeSa]:
     """A side's IKE SAs that live, the oldest first."""
     return sorted((sa for sa in side.endpoint.ike_sas() if sa.state is not State.DEAD), key=lambda sa: sa.serial)
