@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ikeclone.connection import Choice, Identity
 from ikeclone.crypto.keys import IkeKeys
 from ikeclone.errors import AuthenticationFailed, LocalError, PeerError
-from ikeclone.ike import childless, mobike, ppk
+from ikeclone.ike import childless, message_ids, mobike, ppk
 from ikeclone.ike.actions import Kind
 from ikeclone.ike.authentication import Covered, SharedKey
 from ikeclone.ike.contact import is_initial
@@ -80,6 +80,7 @@ class Authenticate(Exchange):
             *self._child.payloads(),
             *self._ppk,
             *mobike.announce(self.sa.tunnel.connection, self.sa),
+            *message_ids.announce(),
         )
 
     def _contact(self) -> Payloads:
@@ -121,6 +122,7 @@ class Authenticate(Exchange):
     def _establish(self, message: Message, now: float) -> None:
         self.sa.enter(State.ESTABLISHED)
         mobike.agree(self.sa, message, decides=True)
+        message_ids.agree(self.sa, message)
         peer = Identity(self._peer.type, self._peer.data)
         self.sa.tunnel.established(self.sa, now, peer, initial_contact=False)
         self.sa.tunnel.reauth.heed(message, now)
@@ -196,7 +198,7 @@ class AuthResponder:
         """What the peer gets beside our proof."""
         sa = self.sa
         child = answer_first_child(sa, self._record, request, now)
-        return (*sa.tunnel.reauth.lifetime(), *child, *mobike.answer(sa))
+        return (*sa.tunnel.reauth.lifetime(), *child, *mobike.answer(sa), *message_ids.agree(sa, request))
 
     def _establish(self, tunnel: Tunnel, peer: Identity, request: Message, now: float, *, contact: bool) -> None:
         self.sa.tunnel = tunnel = tunnel.serving(peer, self.sa.path)

@@ -39,6 +39,15 @@ class Requests(RequestWindow[Exchange]):
             self._transmit(request)
             self._arm(request, now)
 
+    def renumber(self, next_id: int, now: float) -> None:
+        """Go on with this message ID; what awaits a response is sent anew, with IDs from there on."""
+        waiting = tuple(self.outstanding.values())
+        for request in waiting:
+            self.answered(request.message_id)
+        self.next_id = next_id
+        for request in waiting:
+            self._request(request.exchange, request.payloads, now)
+
     def answered(self, message_id: int) -> None:
         """The response is there and good: the request is not sent again."""
         super().answered(message_id)
@@ -86,7 +95,7 @@ class Requests(RequestWindow[Exchange]):
     def _request(self, exchange: Exchange, payloads: Payloads, now: float) -> None:
         sa = self._sa
         header = Header(sa.spi_i, sa.spi_r, exchange.type, self.next_id, sa.initiator, False)
-        request = self.sent(exchange, sa.seal(header, payloads), now)
+        request = self.sent(exchange, payloads, sa.seal(header, payloads), now)
         self._transmit(request)
         self._arm(request, now)
 

@@ -18,6 +18,7 @@ from ikeclone.ike.child import Child
 from ikeclone.ike.exchange import Exchange, Payloads, refusal
 from ikeclone.ike.followup import FollowUps
 from ikeclone.ike.host import Host
+from ikeclone.ike.message_ids import IdSync
 from ikeclone.ike.nat import Nat
 from ikeclone.ike.requests import Requests
 from ikeclone.ike.window import Arrival, ResponseWindow
@@ -105,6 +106,7 @@ class IkeSa:
         first = 0 if state is State.ESTABLISHED else 1
         self.requests = Requests(self, first if initiator else 0)
         self.responses = ResponseWindow(0 if initiator else first)
+        self.ids = IdSync(self)
         self._announced = False
         self.followups = FollowUps(self)
         self._next_keys: IkeKeys | None = None
@@ -151,6 +153,8 @@ class IkeSa:
             self._receive_request(message, datagram, path, now)
 
     def _receive_request(self, message: Message, datagram: bytes, path: Path, now: float) -> None:
+        if self.ids.takes(message, datagram, path, now):
+            return
         arrival = self.responses.arrival(message.header.message_id)
         if arrival is Arrival.OUTSIDE:
             self.host.count("request outside the window")
@@ -306,6 +310,7 @@ class IkeSa:
     def supersede(self, new: IkeSa, now: float) -> None:
         """Hand every Child SA and every waiting exchange over to the IKE SA that takes this one's place."""
         self.retire(now)
+        new.ids.agreed = self.ids.agreed
         new.path, new.esp_path, new.abilities, new.mobike = self.path, self.esp_path, self.abilities, self.mobike
         if new.mobike is not None:
             new.mobike.sa = new

@@ -6,14 +6,17 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Generic, TypeVar
 
+from ikeclone.wire.payloads import Payload
+
 E = TypeVar("E")
 
 
 @dataclass(slots=True)
 class Outstanding(Generic[E]):
-    """A request that awaits its response: what to send again, and since when."""
+    """A request that awaits its response: what it says, what to send again, and since when."""
 
     exchange: E
+    payloads: tuple[Payload, ...]
     message_id: int
     datagrams: tuple[bytes, ...]
     since: float
@@ -34,9 +37,11 @@ class RequestWindow(Generic[E]):
         oldest = min(self.outstanding, default=self.next_id)
         return self.next_id < oldest + self.size
 
-    def sent(self, exchange: E, datagrams: tuple[bytes, ...], now: float) -> Outstanding[E]:
+    def sent(
+        self, exchange: E, payloads: tuple[Payload, ...], datagrams: tuple[bytes, ...], now: float
+    ) -> Outstanding[E]:
         """Note a request that took the next message ID."""
-        request = Outstanding(exchange, self.next_id, datagrams, now)
+        request = Outstanding(exchange, payloads, self.next_id, datagrams, now)
         self.outstanding[self.next_id] = request
         self.next_id += 1
         return request
@@ -84,6 +89,11 @@ class ResponseWindow:
         self._answers[message_id] = datagrams
         while self.expected in self._answers:
             self.expected += 1
+
+    def restart(self, expected: int) -> None:
+        """The peer goes on with this message ID."""
+        self.expected, self.newest = expected, expected - 1
+        self._answers.clear()
 
     def answer(self, message_id: int) -> tuple[bytes, ...]:
         """The response that was given to a request."""

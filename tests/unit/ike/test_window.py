@@ -42,7 +42,7 @@ def test_every_request_is_answered_once_and_few_answers_are_kept(size: int) -> N
     done: list[int] = []
     for _ in range(5000):
         if sender.has_room:
-            sender.sent(sender.next_id, (b"",), 0.0)
+            sender.sent(sender.next_id, (), (b"",), 0.0)
         message_id = chance.choice(list(sender.outstanding))
         match window.arrival(message_id):
             case Arrival.NEW:
