@@ -192,7 +192,7 @@ def _state(tunnel: Tunnel) -> str:
         return f"{len(tunnel.instances)} peers"
     if tunnel.clones.fallback is not None:
         return "up"
-    if tunnel.initiation is not None or any(sa.tunnel is tunnel for sa in tunnel.endpoint.ike_sas()):
+    if tunnel.connecting or any(sa.tunnel is tunnel for sa in tunnel.endpoint.ike_sas()):
         return "connecting"
     return "down"
 

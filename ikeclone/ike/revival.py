@@ -39,7 +39,7 @@ class Revival:
 
     def attempt(self, now: float) -> None:
         """Try now, unless that is under way."""
-        if self._tunnel.ike is None and not self._tunnel.initiating:
+        if self._tunnel.ike is None and not self._tunnel.connecting:
             try:
                 self._tunnel.initiate(now)
             except LocalError as error:

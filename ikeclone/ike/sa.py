@@ -339,6 +339,13 @@ class IkeSa:
         """The peer is gone: end without a word to it."""
         self.close(now, reason, peer_dead=True)
 
+    def discard(self) -> None:
+        """End an SA that nobody counts on yet."""
+        self.enter(State.DEAD)
+        self.host.timers.cancel(self)
+        self.requests.drop()
+        self.tunnel.forget(self)
+
     def close(self, now: float, reason: str, *, linger: bool = False, peer_dead: bool = False) -> None:
         """End this SA with all its Child SAs. With `linger` the last response can still be repeated for a while.
 

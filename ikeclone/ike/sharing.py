@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ikeclone.connection import Connection, End
+from ikeclone.ike.actions import Kind
 from ikeclone.ike.informational import DeleteChildren
 from ikeclone.ike.negotiation import has_traffic
 from ikeclone.wire.message import Message
@@ -36,6 +37,31 @@ def usable_by(tunnel: Tunnel) -> IkeSa | None:
     """The IKE SA of another connection that this one may use."""
     others = (other for other in tunnel.endpoint.tunnels.values() if other is not tunnel and other.usable)
     return next((other.ike for other in others if may_share(other, tunnel)), None)
+
+
+def under_way(tunnel: Tunnel) -> Tunnel | None:
+    """Another connection that is asking for an IKE SA which this one may use."""
+    others = (other for other in tunnel.endpoint.tunnels.values() if other is not tunnel and other.initiating)
+    return next((other for other in others if may_share(other, tunnel)), None)
+
+
+def go_on(tunnel: Tunnel, now: float) -> None:
+    """The connection has an IKE SA: those that wait for it use it."""
+    for waiting in _waiting(tunnel):
+        waiting.awaits = None
+        waiting.revival.attempt(now)
+
+
+def disappoint(tunnel: Tunnel, now: float, reason: str) -> None:
+    """There is no IKE SA of the connection: those that wait for it try again later."""
+    for waiting in _waiting(tunnel):
+        waiting.awaits = None
+        waiting.note(Kind.FAILED, f"no IKE SA of {tunnel.connection.name}: {reason}")
+        waiting.revival.plan(now)
+
+
+def _waiting(tunnel: Tunnel) -> list[Tunnel]:
+    return [other for other in tunnel.endpoint.tunnels.values() if other.awaits is tunnel]
 
 
 def users(sa: IkeSa) -> list[Tunnel]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from ikeclone.backend import Path
 from ikeclone.connection import Auto, Choice, Connection, Identity
 from ikeclone.errors import LocalError, PeerError
-from ikeclone.ike import sharing
+from ikeclone.ike import crossing, sharing
 from ikeclone.ike.actions import Kind
 from ikeclone.ike.auth import Authenticate, AuthResponder
 from ikeclone.ike.child import ChildState
@@ -53,6 +53,8 @@ class Tunnel:
         self.openings = Openings(self)
         self.reauth = Reauthentication(self)
         self.revival = Revival(self)
+        # The connection whose IKE SA is on its way and will do for this one too.
+        self.awaits: Tunnel | None = None
         self._alone = False
 
     @property
@@ -130,16 +132,23 @@ class Tunnel:
             self.note(Kind.CHILD_UP, "the connection is up already")
         elif self.ike is not None and self.ike.state is State.ESTABLISHED:
             self.openings.open_fallback(now)
-        elif not self._connecting:
+        elif not self.connecting:
             self.initiate(now)
 
     def initiate(self, now: float) -> None:
-        """Start a new IKE SA; raises LocalError without an address, a key or a way to the peer."""
+        """Start a new IKE SA, unless there is one to share; raises LocalError as `_ask` does."""
         if not self._alone and (sa := sharing.usable_by(self)) is not None:
             self.wanted = True
             self.join(sa)
             self.openings.open_fallback(now)
-            return
+        elif not self._alone and (other := sharing.under_way(self)) is not None:
+            self.awaits = other
+            self.note(Kind.PROGRESS, f"waiting for the IKE SA of {other.connection.name}")
+        else:
+            self._ask(now)
+
+    def _ask(self, now: float) -> None:
+        """Ask for an IKE SA; raises LocalError without an address, a key or a way to the peer."""
         if (remote := self.connection.remote.address) is None:
             raise LocalError(f"{self.connection.name} names no address of its peer: only the peer can bring it up")
         if (local := own_address(self, remote)) is None:
@@ -153,7 +162,7 @@ class Tunnel:
 
     def down(self, now: float) -> None:
         """Take the connection down with all its clones; deleting the IKE SA deletes them all (section 1.4.1)."""
-        self.wanted = False
+        self.wanted, self.awaits = False, None
         self.host.timers.cancel(self)
         if self.initiation is not None:
             self.initiation.fail(now, "taken down")
@@ -188,7 +197,7 @@ class Tunnel:
     def acquire(self, cpu: int | None, now: float) -> None:
         """A packet found no SA of its own: bring the connection up, or open a clone for its CPU."""
         if self.clones.fallback is None:
-            if not self._connecting:
+            if not self.connecting:
                 self.up(now)
         elif cpu is not None:
             self.openings.open(cpu, now)
@@ -199,8 +208,10 @@ class Tunnel:
         return self.ike is not None and self.ike.state is State.ESTABLISHED
 
     @property
-    def _connecting(self) -> bool:
-        return self.initiation is not None or (self.ike is None and bool(self._embryos()))
+    def connecting(self) -> bool:
+        """Whether an IKE SA is on its way, and there is none."""
+        waiting = self.initiation is not None or self.awaits is not None
+        return waiting or (self.ike is None and bool(self._embryos()))
 
     @property
     def initiating(self) -> bool:
@@ -225,6 +236,13 @@ class Tunnel:
 
     def proceed(self, sa: IkeSa, record: InitRecord, methods: tuple[KeMethod, ...], now: float) -> None:
         """Go on with the additional key exchanges that are left, or else with IKE_AUTH."""
+        if not methods and crossing.holds_back(sa):
+            due = now + self.host.settings.activation_delay
+            self.host.timers.set(sa, "hold back", due, lambda at: self._start(sa, record, methods, at))
+        else:
+            self._start(sa, record, methods, now)
+
+    def _start(self, sa: IkeSa, record: InitRecord, methods: tuple[KeMethod, ...], now: float) -> None:
         try:
             sa.enqueue(Intermediate(sa, record, methods) if methods else Authenticate(sa, record), now)
         except (LocalError, PeerError) as error:
@@ -239,6 +257,7 @@ class Tunnel:
         else:
             self.note(Kind.FAILED, reason)
             self.revival.plan(now)
+        sharing.disappoint(self, now, reason)
         self._end_if_unused()
 
     def established(self, sa: IkeSa, now: float, peer: Identity, *, initial_contact: bool) -> None:
@@ -254,6 +273,9 @@ class Tunnel:
             close_former(sa, now)
         if former is not None and former.state is State.ESTABLISHED and not sharing.leave(self, former, now):
             self._keep_one(former, sa, now)
+        if not sa.initiator:
+            crossing.give_way(sa, now)
+        sharing.go_on(self, now)
 
     def settle(self, sa: IkeSa, now: float) -> None:
         """Let an IKE SA answer all that an established one does, and start its timers."""
@@ -296,6 +318,7 @@ class Tunnel:
             return
         elif self.ike is None and sa.established < 0 and sa.initiator:
             self.note(Kind.FAILED, reason)
+            sharing.disappoint(self, now, reason)
         else:
             return
         self.wanted = self.wanted and (peer_dead or self.connection.auto is Auto.START)
@@ -334,7 +357,10 @@ class Tunnel:
     def first_child_failed(self, sa: IkeSa, now: float, reason: str) -> None:
         """The IKE SA is there, but the peer refuses the Child SA: without one the IKE SA is of no use."""
         self.note(Kind.FAILED, f"no Child SA: {reason}")
-        sa.finish(DeleteIke(sa, "it has no Child SA"), now)
+        if sharing.leave(self, sa, now):
+            self.ike = None
+        else:
+            sa.finish(DeleteIke(sa, "it has no Child SA"), now)
 
 
 def _finish(sa: IkeSa, reason: str, now: float) -> None:

@@ -28,9 +28,9 @@ def act(side: Side, command: str, name: str, *arguments: object) -> None:
     side.network.run(2)
 
 
-def net_of_two(**changes: object) -> Network:
+def net_of_two(seed: int = 1, **changes: object) -> Network:
     """Two connections with the same ends, for other subnets; `changes` are the second one's on both sides."""
-    net = Network(west={"timing": TIMING}, east={"timing": TIMING})
+    net = Network(west={"timing": TIMING}, east={"timing": TIMING}, seed=seed)
     for side in net.sides:
         conn = side.conn
         local, remote = moved(conn.local), moved(conn.remote)
@@ -45,7 +45,7 @@ def moved(end: End) -> End:
 
 
 def both_up(**changes: object) -> Network:
-    net = net_of_two(**changes)
+    net = net_of_two(1, **changes)
     for name in (NAME, OTHER):
         act(net.west, "up", name)
     return net
