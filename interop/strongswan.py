@@ -61,6 +61,7 @@ SECRET = "lab-secret-of-16-bytes"  # noqa: S105  only ever a lab's
 CONNECTION = {"proposals": "aes128-sha256-x25519"}
 CHILD = {"esp_proposals": "aes128gcm16-x25519"}
 
+PATH_LINES = re.compile(r"^  local  '.*' @ ([^ \[]+)\[\d+\].*\n  remote '.*' @ ([^ \[]+)\[\d+\]", re.MULTILINE)
 IKE_LINE = re.compile(r"^gw: #(\d+), (\w+),", re.MULTILINE)
 CHILD_START = re.compile(r"^(?=  net: #)", re.MULTILINE)
 CHILD_LINE = re.compile(r"  net: #(\d+), reqid \d+,(?: cpu (\d+|-),)? (\w+),")
@@ -204,6 +205,10 @@ class StrongSwan:
     def ike_sas(self) -> dict[int, str]:
         """The state of each IKE SA by strongSwan's number of it."""
         return {int(number): state for number, state in IKE_LINE.findall(self.swanctl("--list-sas"))}
+
+    def paths(self) -> list[tuple[str, str]]:
+        """The addresses of each IKE SA, its own first."""
+        return PATH_LINES.findall(self.swanctl("--list-sas"))
 
     def children(self) -> list[SwanChild]:
         """The installed Child SAs, in the order of their numbers; those being deleted are left out."""

@@ -107,6 +107,7 @@ class Mobike:
             return
         if lost and (local := sa.host.address_for(sa.path.remote)) is not None:
             self._take(replace(sa.path, local=local))
+            sa.move_children()
             sa.requests.resend(now)
         sa.enqueue(Tell(sa), now)
 
@@ -142,9 +143,14 @@ class Mobike:
         self.epoch += 1
 
     def _use(self, path: Path) -> None:
-        """Take a path and tell the peer, before anything else that is waiting."""
+        """Take a path and tell the peer, before anything else that is waiting.
+
+        Child SAs take it at once if it leads to where the peer has been seen (RFC 4555 section 3.5).
+        """
         self._ways = ()
         self._take(path)
+        if path.remote == self.sa.esp_path.remote:
+            self._move_children(self.sa.abilities.nat)
         self.sa.requests.queue.appendleft(UpdateAddresses(self.sa))
         self.sa.tunnel.note(Kind.PROGRESS, f"#{self.sa.serial}: moving to {path}")
 
@@ -153,10 +159,10 @@ class Mobike:
         sa = self.sa
         if self._ways and sa.heard_on != sa.path:
             return  # it went out on several ways, and this is another one that works
-        if sa.tunnel.detects_nat:
-            self._set_nat(nat.detect(message, sa.path, sa.tunnel.forces_encapsulation), now)
+        forced = sa.tunnel.forces_encapsulation
+        found = nat.detect(message, sa.path, forced) if sa.tunnel.detects_nat else sa.abilities.nat
         self._mapping = _mapping(message)
-        self._move()
+        self._moved(found, now)
 
     def refused(self, path: Path, reason: str, now: float) -> None:
         """The peer does not take this path: try the others."""
@@ -240,17 +246,20 @@ class Mobike:
     def returned(self, now: float) -> None:
         """The peer is where it says: the Child SAs go there."""
         if self._claim is not None:
-            self._set_nat(self._claim.nat, now)
-            self._claim = None
-            self._move()
+            found, self._claim = self._claim.nat, None
+            self._moved(found, now)
 
-    def _set_nat(self, found: nat.Nat, now: float) -> None:
-        self.sa.abilities = replace(self.sa.abilities, nat=found)
+    def _moved(self, found: nat.Nat, now: float) -> None:
+        self._move_children(found)
         keep_alive(self.sa, now)
-
-    def _move(self) -> None:
-        self.sa.move_children()
         self.sa.tunnel.note(Kind.MOVED, f"#{self.sa.serial}: moved to {self.sa.path}")
+
+    def _move_children(self, found: nat.Nat) -> None:
+        """Let Child SAs take the way that IKE takes, with UDP or without as the NAT on it wants, unless they do."""
+        sa = self.sa
+        former, sa.abilities = sa.abilities.nat, replace(sa.abilities, nat=found)
+        if (sa.path, found.encapsulate) != (sa.esp_path, former.encapsulate):
+            sa.move_children()
 
 
 def announce(connection: Connection, sa: IkeSa) -> Payloads:

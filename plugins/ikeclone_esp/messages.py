@@ -150,7 +150,7 @@ class Ready:
 _CLASSES: Final[dict[str, Any]] = {
     cls.__name__: cls
     for cls in (
-        *(Setup, Neighbour, UseSocket, Reserve, Route, Unroute, Fallback, Request, Done, Ready),
+        *(Setup, Neighbour, UseSocket, DropSocket, Reserve, Route, Unroute, Fallback, Request, Done, Ready),
         *(Install, Activate, Deactivate, Remove, Move),
         *(Acquire, ChildSa, EspKeys, EspSuite, Expire, Handling, Path, Policy, Remapped, TrafficSelector),
     )
