@@ -89,6 +89,8 @@ class Policy:
     """The traffic of one connection, routed into the data plane from when the connection is up or on demand.
 
     `source` is the address that this host's own packets into the tunnel carry, or None to leave it to the system.
+    `addresses` are this host's inside the tunnel, given by the peer: it has them for as long as it has the policy, and
+    its packets carry them.
     """
 
     connection: str
@@ -98,6 +100,11 @@ class Policy:
     mode: Mode = Mode.TUNNEL
     source: IPAddress | None = None
     handling: Handling = field(default_factory=Handling)
+    addresses: tuple[IPAddress, ...] = ()
+
+    def source_for(self, version: int) -> IPAddress | None:
+        """What this host's own packets of a version of IP carry, None to leave it to the system."""
+        return next((each for each in (*self.addresses, self.source) if each and each.version == version), None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,6 +104,7 @@ class Commands:
             data_plane={**daemon.backend.describe(), **daemon.steered.describe()},
             connections=view.connections(),
             ike_sas=view.ike_sas(),
+            pools=view.pools(),
             counters=dict(daemon.endpoint.counters),
         )
 

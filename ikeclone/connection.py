@@ -137,6 +137,34 @@ SECRET = Authby(secret=True)
 
 
 @dataclass(frozen=True, slots=True)
+class Pool:
+    """Addresses of one version of IP, `first` to `last`, that are leased to peers (`rightaddresspool=`)."""
+
+    first: IPAddress
+    last: IPAddress
+
+    @property
+    def version(self) -> int:
+        return self.first.version
+
+    @property
+    def selector(self) -> TrafficSelector:
+        """The traffic of all of them."""
+        return TrafficSelector(self.first, self.last)
+
+    @property
+    def size(self) -> int:
+        """How many they are."""
+        return int(self.last) - int(self.first) + 1
+
+    def __contains__(self, address: IPAddress) -> bool:
+        return address.version == self.version and int(self.first) <= int(address) <= int(self.last)
+
+    def __str__(self) -> str:
+        return f"{self.first}-{self.last}"
+
+
+@dataclass(frozen=True, slots=True)
 class End:
     """One side of a connection. `address` None is %any; `selectors` empty means the host itself.
 
@@ -144,6 +172,9 @@ class End:
     `certificates` are the end's own and those between it and its authority; a peer must then have that one. Without,
     a peer's must come from one of `anchors` or, if there are none, from any authority that the host trusts. With
     `public_key` there is no need of certificates. `user` is the name for EAP: ours, or the only one to be let in.
+
+    An end that `asks` has the other give it its address inside the tunnel, `source` if it may choose; `pools` are those
+    that it gets it from.
     """
 
     address: IPAddress | None
@@ -158,6 +189,8 @@ class End:
     send_certificate: SendCert = SendCert.ALWAYS
     user: str | None = None
     interface_addresses: tuple[IPv4Interface | IPv6Interface, ...] = ()
+    asks: bool = False
+    pools: tuple[Pool, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +218,8 @@ class Connection:
     A clone that is unused for `clones_idle` seconds is taken down, 0 leaves it; with `clones_encap` each sends ESP in
     UDP from a port of its own. With `ppk` YES there must be a postquantum preshared key, with AUTO the first that fits
     is used if the peer has it; `ppk_ids` are the names of those that it may be, all if empty. `ike` and `esp` are
-    proposals in order of preference, without SPIs.
+    proposals in order of preference, without SPIs. `dns` and `domains` are the name servers, and the domains that they
+    know of, for a peer that gets its address from us.
     """
 
     name: str
@@ -211,6 +245,8 @@ class Connection:
     childless: Childless = Childless.ALLOW
     timing: Timing = field(default_factory=Timing)
     handling: Handling = field(default_factory=Handling)
+    dns: tuple[IPAddress, ...] = ()
+    domains: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

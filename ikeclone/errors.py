@@ -73,6 +73,18 @@ class UnexpectedNatDetected(PeerError):
     notify = NotifyType.UNEXPECTED_NAT_DETECTED
 
 
+class InternalAddressFailure(PeerError):
+    """There is no address inside the tunnel for the one that asks for it (RFC 7296 section 3.15.4)."""
+
+    notify = NotifyType.INTERNAL_ADDRESS_FAILURE
+
+
+class FailedCpRequired(PeerError):
+    """The peer has to ask for an address inside the tunnel, and has not (RFC 7296 section 2.19)."""
+
+    notify = NotifyType.FAILED_CP_REQUIRED
+
+
 class TemporaryFailure(PeerError):
     """The request collides with an exchange in progress; the peer may try again (RFC 7296 section 2.25)."""
 

@@ -13,6 +13,7 @@ from ikeclone.control.models import (
     ClonesReport,
     ConnectionRow,
     IkeSaRow,
+    PoolRow,
     TrafficReport,
     TrafficRow,
 )
@@ -84,6 +85,13 @@ class View:
         living = [sa for sa in self._endpoint.ike_sas() if sa.state is not State.DEAD]
         return [self._ike_row(sa) for sa in sorted(living, key=lambda sa: sa.serial)]
 
+    def pools(self) -> list[PoolRow]:
+        """Every address pool that a connection names."""
+        named = dict.fromkeys(pool for t in self._endpoint.tunnels.values() for pool in t.connection.remote.pools)
+        held = {pool: self._endpoint.host.pools[pool].held for pool in named}
+        leases = {pool: {str(address): str(peer) for address, peer in held[pool].items()} for pool in named}
+        return [PoolRow(pool=str(pool), size=pool.size, leases=leases[pool]) for pool in named]
+
     def _counted(self, child: Child) -> Counters:
         return self._counters.get(child.inbound_spi, NOTHING)
 
@@ -135,6 +143,9 @@ class View:
             remote_selectors=_agreed(tunnel) or _selectors(connection.remote),
             state=_state(tunnel),
             clones=connection.clones,
+            addresses=[str(address) for address in tunnel.irac.addresses],
+            dns=[str(server) for server in tunnel.irac.dns],
+            domains=list(tunnel.irac.domains),
         )
 
     def _ike_row(self, sa: IkeSa) -> IkeSaRow:

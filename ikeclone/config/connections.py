@@ -45,6 +45,8 @@ class Conn:
         Raises ConfigError when neither end is this host, or both are.
         """
         local, remote = self._oriented(addresses)
+        if remote.asks and not remote.pools:
+            raise self.place.error(f"conn {self.name}: the peer gets its address from here: name an addresspool for it")
         said = self.keywords
         return Connection(
             name=self.name,
@@ -70,6 +72,8 @@ class Conn:
             childless=said.childless,
             timing=said.timing(),
             handling=said.handling(local.interface_addresses),
+            dns=said.modecfgdns,
+            domains=said.modecfgdomains,
         )
 
     def _oriented(self, addresses: Set[IPAddress]) -> tuple[End, End]:

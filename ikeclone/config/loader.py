@@ -10,6 +10,7 @@ from ikeclone.config.certificates import read_certificates, read_directory, read
 from ikeclone.config.connections import Config, Conn
 from ikeclone.config.filling import check_authby, check_known, fill_conn, fill_setup, is_whole
 from ikeclone.config.lexer import Section, read_sections
+from ikeclone.config.modecfg import overlaps
 from ikeclone.config.models import Setup
 from ikeclone.config.papers import beside, mistake, read_papers
 from ikeclone.config.problems import Problems
@@ -36,6 +37,7 @@ def load(path: Path) -> Config:
     authorities = _trusted(sections.setup, "cacerts", path, read_certificates, problems)
     lists = _trusted(sections.setup, "crls", path, read_lists, problems)
     conns = _conns(sections, authorities, problems)
+    problems.add(*overlaps(conns))
     problems.check()
     return Config(path, setup, conns, authorities, lists)
 

@@ -17,6 +17,7 @@ from ikeclone.config import values
 from ikeclone.config.authby import parse_authby
 from ikeclone.config.handling import Addresses, HandlingKeywords
 from ikeclone.config.keyworded import Keyworded
+from ikeclone.config.modecfg import ModecfgEnd, ModecfgKeywords
 from ikeclone.connection import Authby, Auto, Childless, Choice, ClonesMode, Identity, SendCert, Timing
 from ikeclone.crypto import registry
 from ikeclone.crypto.signature import PublicKey
@@ -77,7 +78,7 @@ class Setup(Keyworded):
     steering: Annotated[Steering, PlainValidator(values.one_of({way.value: way for way in Steering}))] = Steering.AUTO
 
 
-class EndKeywords(Keyworded):
+class EndKeywords(ModecfgEnd):
     """What left* or right* say. `host` is the keyword `left` or `right` itself; None is %any, a text %defaultroute.
 
     `cert` and `ca` are as written: they name files.
@@ -88,7 +89,6 @@ class EndKeywords(Keyworded):
     subnet: Networks = ()
     subnets: Networks = ()
     protoport: Annotated[tuple[int, int | None] | None, PlainValidator(values.protoport)] = None
-    sourceip: Annotated[IPAddress | None, PlainValidator(values.address)] = None
     interface_ip: Addresses = ()
     auth: Annotated[Authby | None, PlainValidator(parse_authby)] = None
     cert: str | None = None
@@ -104,8 +104,12 @@ class EndKeywords(Keyworded):
     def _check(self) -> EndKeywords:
         if self.subnet and self.subnets:
             raise ValueError("subnet and subnets exclude each other")
+        if self.asks and self.protoport:
+            raise ValueError("protoport is not for an end that gets its address from the other")
         if self.protoport and self.address is None and not self.networks:
             raise ValueError("protoport needs a subnet where the address is %any or %defaultroute")
+        if self.asks and any(network.networks()[0].prefixlen for network in self.networks):
+            raise ValueError("the end gets its address from the other and has nothing else behind it: leave out subnet")
         if sum(each is not None for each in (self.cert, *self._keys)) > 1:
             raise ValueError("cert, pubkey, rsasigkey, ecdsakey and eddsakey exclude each other")
         self.selectors()
@@ -141,7 +145,9 @@ class EndKeywords(Keyworded):
         return self.subnet or self.subnets
 
     def selectors(self) -> tuple[TrafficSelector, ...]:
-        """What traffic this end has in the tunnel; empty is the host itself."""
+        """What traffic this end has in the tunnel; empty is the host itself, or the address that it gets."""
+        if self.asks:
+            return tuple(pool.selector for pool in self.addresspool)
         if self.protoport is None:
             return self.networks
         itself = () if self.address is None else (TrafficSelector.of(ip_network(self.address)),)
@@ -149,11 +155,13 @@ class EndKeywords(Keyworded):
 
     def versions(self) -> frozenset[int]:
         """The versions of IP in the tunnel; empty when only the peer knows."""
+        if self.asks:
+            return frozenset(pool.version for pool in self.addresspool)
         addresses = tuple(selector.first for selector in self.networks) or (self.address,)
         return frozenset(address.version for address in addresses if address)
 
 
-class ConnKeywords(HandlingKeywords):
+class ConnKeywords(HandlingKeywords, ModecfgKeywords):
     """`conn NAME`. Times are seconds; `clones` is as in `ikeclone.connection.Connection`."""
 
     left: EndKeywords
@@ -198,6 +206,7 @@ class ConnKeywords(HandlingKeywords):
     dpdaction: Annotated[str, PlainValidator(_only("hold", "clear", "restart"))] = "hold"
     keyexchange: Annotated[str, PlainValidator(_only("ikev2"))] = "ikev2"
     ikev2: Annotated[str, PlainValidator(_only("yes", "insist"))] = "yes"
+    narrowing: Annotated[str, PlainValidator(_only("yes"))] = "yes"
 
     @model_validator(mode="after")
     def _check_ends(self) -> ConnKeywords:
@@ -229,6 +238,13 @@ class ConnKeywords(HandlingKeywords):
     def auth(self, end: EndKeywords) -> Authby:
         """How one of the ends authenticates."""
         return end.auth or self.authby or Authby()
+
+    @model_validator(mode="after")
+    def _check_modecfg(self) -> ConnKeywords:
+        self.check_modecfg(self.left, self.right)
+        if self.type is Mode.TRANSPORT and (self.left.asks or self.right.asks):
+            raise ValueError("type=transport has no addresses inside a tunnel to give")
+        return self
 
     @model_validator(mode="after")
     def _check_mobike(self) -> ConnKeywords:

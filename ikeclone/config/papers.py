@@ -43,7 +43,7 @@ class Papers:
             keywords.address,
             identity,
             keywords.selectors(),
-            keywords.sourceip,
+            keywords.source,
             auth,
             from_certificate=from_certificate and not self.certificates,
             certificates=self.certificates,
@@ -52,6 +52,8 @@ class Papers:
             send_certificate=keywords.sendcert,
             user=keywords.username,
             interface_addresses=keywords.interface_ip,
+            asks=keywords.asks,
+            pools=keywords.addresspool,
         )
 
 

@@ -8,10 +8,10 @@ from dataclasses import replace
 from ipaddress import ip_address, ip_network
 from typing import TypeVar
 
-from ikeclone.connection import Identity
+from ikeclone.connection import Identity, Pool
 from ikeclone.crypto.signature import PublicKey
 from ikeclone.pki.raw import parse_public_key
-from ikeclone.selectors import IPAddress, TrafficSelector
+from ikeclone.selectors import IPAddress, IPNetwork, TrafficSelector
 
 T = TypeVar("T")
 
@@ -19,11 +19,13 @@ _UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0
 _DURATION = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,9})?)(us|ms|s|m|h|d|w)?")
 _PERCENT = re.compile(r"([0-9]{1,4})%")
 _NUMBER = re.compile(r"[0-9]{1,10}")
+_DOMAIN = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
 _PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17, "gre": 47, "esp": 50, "ah": 51, "icmpv6": 58, "sctp": 132}
 
 MAX_CLONES = 1024
 FROM_CERTIFICATE = "%fromcert"
 DEFAULT_ROUTE = "%defaultroute"
+FROM_PEER = "%config"
 
 
 def one_of(values: Mapping[str, T]) -> Callable[[str], T]:
@@ -123,6 +125,42 @@ def addresses(text: str) -> tuple[IPAddress, ...]:
     return tuple(address(word) for word in _words(text))
 
 
+def source(text: str) -> IPAddress | str:
+    """The address of our own packets, or %config for the one that the peer gives us."""
+    return FROM_PEER if text.lower() == FROM_PEER else address(text)
+
+
+def pools(text: str) -> tuple[Pool, ...]:
+    """Pools FIRST-LAST or NET/LENGTH separated by blanks or commas, at most one of each version of IP."""
+    found = tuple(_pool(word) for word in _words(text))
+    if len({pool.version for pool in found}) < len(found):
+        raise ValueError("must be one pool of IPv4 addresses, one of IPv6 addresses, or both")
+    return found
+
+
+def _pool(text: str) -> Pool:
+    """Of a network those addresses that hosts can have."""
+    first, _, last = text.partition("-")
+    if last:
+        pool = Pool(address(first), address(last))
+        if pool.first.version != pool.last.version or pool.size < 1:
+            raise ValueError(f"'{text}' is not a range of addresses from the first to the last")
+        return pool
+    network = _network(text)
+    if network.num_addresses <= 2:
+        return Pool(network[0], network[-1])
+    return Pool(network[1], network[-2 if network.version == 4 else -1])
+
+
+def domains(text: str) -> tuple[str, ...]:
+    """Names of domains separated by blanks or commas."""
+    words = tuple(_words(text))
+    for word in words:
+        if not _DOMAIN.fullmatch(word):
+            raise ValueError(f"'{word}' is not the name of a domain")
+    return words
+
+
 def identity(text: str) -> Identity:
     """An identity as `Identity.parse` takes it."""
     try:
@@ -185,11 +223,15 @@ def _words(text: str) -> list[str]:
 
 def _subnet(text: str) -> TrafficSelector:
     words = text.split("/", 2)
+    selector = TrafficSelector.of(_network("/".join(words[:2])))
+    return with_protoport(selector, *protoport(words[2])) if len(words) == 3 else selector
+
+
+def _network(text: str) -> IPNetwork:
     try:
-        selector = TrafficSelector.of(ip_network("/".join(words[:2])))
+        return ip_network(text)
     except ValueError as error:
         raise ValueError(f"'{text}' is not a network such as 192.0.2.0/24 ({error})") from None
-    return with_protoport(selector, *protoport(words[2])) if len(words) == 3 else selector
 
 
 def _protocol(text: str) -> int:

@@ -191,7 +191,10 @@ class IkeSaRow(Message):
 
 
 class ConnectionRow(Message):
-    """A connection as it was loaded; `local` and `remote` are ADDRESS[ID], `clones` None is one per CPU."""
+    """A connection as it was loaded; `local` and `remote` are ADDRESS[ID], `clones` None is one per CPU.
+
+    `addresses` are ours inside the tunnel, given by the peer with `dns`, servers for names, and the `domains` of these.
+    """
 
     name: str
     auto: str
@@ -201,6 +204,17 @@ class ConnectionRow(Message):
     remote_selectors: list[str]
     state: str
     clones: int | None = 0
+    addresses: list[str] = []
+    dns: list[str] = []
+    domains: list[str] = []
+
+
+class PoolRow(Message):
+    """A pool of `size` addresses, and the identity of the peer that has each leased one."""
+
+    pool: str
+    size: int
+    leases: dict[str, str]
 
 
 class StatusReport(Message):
@@ -214,6 +228,7 @@ class StatusReport(Message):
     connections: list[ConnectionRow]
     ike_sas: list[IkeSaRow]
     counters: dict[str, int]
+    pools: list[PoolRow] = []
 
 
 Verdict = Literal["good", "note", "warning", "bad"]

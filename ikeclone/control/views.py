@@ -18,6 +18,7 @@ from ikeclone.control.models import (
     ConnectionRow,
     DoctorReport,
     IkeSaRow,
+    PoolRow,
     StatusReport,
     TrafficReport,
     TrafficRow,
@@ -92,6 +93,8 @@ def status_tables(report: StatusReport) -> RenderableType:
         _pairs(report.data_plane),
         _connections(report.connections),
     ]
+    if internal := _internal(report):
+        parts.append(_pairs(internal))
     if report.ike_sas:
         parts += [_ike_sas(report.ike_sas), _children(report.ike_sas)]
     return Group(*parts, _pairs({name: str(count) for name, count in report.counters.items() if count}))
@@ -113,6 +116,23 @@ def _connections(rows: list[ConnectionRow]) -> Table:
         cells = row.name, row.state, row.auto, clones, row.local, row.remote, traffic
         table.add_row(*map(_cell, cells))
     return table
+
+
+def _internal(report: StatusReport) -> dict[str, str]:
+    """Addresses inside tunnels: those that peers gave us, and those that are leased to peers."""
+    given = {row.name: _words("address", row.addresses) + _words("DNS", row.dns) for row in report.connections}
+    names = {row.name: _words("for", row.domains) for row in report.connections}
+    pools = {f"pool {row.pool}": _leases(row) for row in report.pools}
+    return {name: text + names[name] for name, text in given.items() if text} | pools
+
+
+def _words(label: str, values: list[str]) -> str:
+    return " ".join((label, *values, "")) if values else ""
+
+
+def _leases(row: PoolRow) -> str:
+    holders = [f"{address} to {peer}" for address, peer in row.leases.items()]
+    return ", ".join((f"{len(row.leases)} of {row.size} leased", *holders))
 
 
 def _ike_sas(rows: list[IkeSaRow]) -> Table:

@@ -64,7 +64,7 @@ class Children:
         child = Child(
             self._host.serial(), self._connection.name, instance, cpu, agreement, path, now, opened_by_us, self._tunnel
         )
-        if not self.clones.children or (self._policy and self._policy.path.remote != sa.path.remote):
+        if not self.clones.children or (self._policy and self._differs(self._policy, sa)):
             self._route(agreement.local, agreement.remote)
         sa.children[child.inbound_spi] = self.clones.children[child.inbound_spi] = child
         self._host.emit(InstallChild(self._child_sa(sa, child, keyed, replaces)))
@@ -188,6 +188,10 @@ class Children:
         address = self._connection.remote.address
         return of_end(self._connection.remote, address) if address is not None else self._connection.remote.selectors
 
+    def _differs(self, policy: Policy, sa: IkeSa) -> bool:
+        """Whether the peer has come back from elsewhere, or has given us another address."""
+        return policy.path.remote != sa.path.remote or policy.addresses != self._tunnel.irac.addresses
+
     def _route(self, local: Selectors, remote: Selectors) -> None:
         connection, sa = self._connection, self._tunnel.ike
         if sa is not None:
@@ -199,7 +203,14 @@ class Children:
         else:
             return
         self._policy = Policy(
-            connection.name, local, remote, path, connection.mode, connection.local.source, connection.handling
+            connection.name,
+            local,
+            remote,
+            path,
+            connection.mode,
+            connection.local.source,
+            connection.handling,
+            self._tunnel.irac.addresses,
         )
         self._host.emit(Route(self._policy))
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from ikeclone.crypto.keys import child_keys
 from ikeclone.errors import PeerError
 from ikeclone.ike.actions import Kind, RemoveChild
+from ikeclone.ike.child import Agreement
 from ikeclone.ike.childless import OpenFirst
 from ikeclone.ike.exchange import Payloads, raise_refusal, refusal
 from ikeclone.ike.negotiation import Keyed, choose_proposal, make_answer, make_offer
@@ -24,31 +25,37 @@ class FirstChild:
     def __init__(self, sa: IkeSa, record: InitRecord) -> None:
         self._sa, self._nonces = sa, (record.nonce_i, record.nonce_r)
         tunnel = sa.tunnel
-        resource = tunnel.resource(None)
-        self._offer = None if record.childless else make_offer(sa, tunnel.connection, None, resource, with_pfs=False)
+        offered, resource = tunnel.irac.offering(sa.path), tunnel.resource(None)
+        self._offer = None if record.childless else make_offer(sa, offered, None, resource, with_pfs=False)
 
     def payloads(self) -> Payloads:
-        """What the request says of it."""
-        return () if self._offer is None else self._offer.payloads()
+        """What the request says of it, and of our address inside the tunnel."""
+        offer = () if self._offer is None else self._offer.payloads()
+        return self._sa.tunnel.irac.request(self._sa.path) + offer
 
     def take(self, message: Message, now: float) -> None:
         """What the response makes of it; without one it is asked for now."""
         sa, tunnel = self._sa, self._sa.tunnel
-        if self._offer is None:
-            sa.enqueue(OpenFirst(sa, tunnel, None), now)
-            return
         try:
-            raise_refusal(message)
-            agreement, _ = self._offer.accept(sa, message)
+            agreement = self._agreed(message)
         except PeerError as error:
             self.dropped()
             tunnel.first_child_failed(sa, now, str(error))
+            return
+        if agreement is None:
+            sa.enqueue(OpenFirst(sa, tunnel, None), now)
             return
         ours, theirs = child_keys(sa.suite.prf, sa.keys.sk_d, agreement.suite, b"", *self._nonces)
         tunnel.clones.per_resource = agreement.per_resource
         child = tunnel.children.add(sa, Keyed(agreement, ours, theirs, self._nonces), now, cpu=None, opened_by_us=True)
         tunnel.children.senders.serve(child)
         tunnel.reauth.take_over(sa, now)
+
+    def _agreed(self, message: Message) -> Agreement | None:
+        raise_refusal(message)
+        irac = self._sa.tunnel.irac
+        irac.take(message)
+        return None if self._offer is None else irac.narrow(self._offer.accept(self._sa, message)[0])
 
     def dropped(self) -> None:
         """It comes to nothing."""
@@ -59,9 +66,10 @@ class FirstChild:
 def answer_first_child(sa: IkeSa, record: InitRecord, message: Message, now: float) -> Payloads:
     """The responder's answer; the IKE SA stands without it when it is refused (RFC 7296 section 1.2)."""
     tunnel = sa.tunnel
-    if message.first(Sa) is None:
-        return ()
     try:
+        if message.first(Sa) is None:
+            return tunnel.iras.inform(message)
+        configuration = tunnel.iras.answer(message)
         chosen = choose_proposal(sa, tunnel.connection, message, with_pfs=False)
         answer = make_answer(sa, tunnel.connection, message, chosen, None, tunnel.resource(None))
     except PeerError as error:
@@ -76,4 +84,4 @@ def answer_first_child(sa: IkeSa, record: InitRecord, message: Message, now: flo
         tunnel.children.senders.serve(child)
     else:
         tunnel.children.senders.serve_later(sa, child, now)
-    return answer.payloads
+    return configuration + answer.payloads

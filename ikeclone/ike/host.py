@@ -10,6 +10,7 @@ from typing import Protocol
 
 from ikeclone.backend import Path
 from ikeclone.ike.actions import Action, Datagram, Kind, Report
+from ikeclone.ike.leases import Pools
 from ikeclone.ike.timers import Timers
 from ikeclone.selectors import IPAddress
 
@@ -66,6 +67,7 @@ class Host:
         self.wall = wall
         self.settings = settings
         self.timers = Timers()
+        self.pools = Pools()
         self.actions: deque[Action] = deque()
         self.datagrams: deque[Datagram] = deque()
         self.counters: Counter[str] = Counter()

@@ -119,7 +119,7 @@ def respond_informational(sa: IkeSa, message: Message, now: float) -> Payloads:
     if deletes:
         sa.adopt(now)
     spis = [spi for d in deletes if d.protocol is ProtocolId.ESP for spi in d.spis]
-    return (*heed(sa, message), *_delete_children(sa, spis, now))
+    return (*heed(sa, message), *sa.tunnel.iras.inform(message), *_delete_children(sa, spis, now))
 
 
 def _delete_children(sa: IkeSa, spis: Sequence[bytes], now: float) -> Payloads:

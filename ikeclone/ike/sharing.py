@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def may_share(one: Tunnel, other: Tunnel) -> bool:
     """Whether an IKE SA of one is as good for the other; not if its peer may be any of several."""
     single = one.template is None and other.template is None and one.connection.remote.address is not None
-    return single and _ends(one.connection) == _ends(other.connection)
+    return single and not one.connection.remote.pools and _ends(one.connection) == _ends(other.connection)
 
 
 def _ends(connection: Connection) -> tuple[object, ...]:

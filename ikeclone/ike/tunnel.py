@@ -19,6 +19,8 @@ from ikeclone.ike.informational import DeleteIke
 from ikeclone.ike.init import Initiation, InitRecord
 from ikeclone.ike.instances import Instances
 from ikeclone.ike.intermediate import Intermediate
+from ikeclone.ike.irac import Irac
+from ikeclone.ike.iras import Iras
 from ikeclone.ike.narrowing import Selectors
 from ikeclone.ike.openings import Openings
 from ikeclone.ike.proofs import Proofs
@@ -48,6 +50,7 @@ class Tunnel:
         self.initiation: Initiation | None = None
         self.peer: Identity | None = None
         self.wanted = connection.auto is Auto.START
+        self.irac, self.iras = Irac(self), Iras(self)
         self.children = Children(self)
         self.clones: Clones = self.children.clones
         self.openings = Openings(self)
@@ -93,6 +96,7 @@ class Tunnel:
         """Use an IKE SA that is there."""
         self.ike, self.peer = sa, sa.tunnel.peer
         self.revival.done()
+        self.irac.share(sa.tunnel.irac)
         self.note(Kind.PROGRESS, f"using IKE SA #{sa.serial} of {sa.tunnel.connection.name}")
 
     def for_traffic(self, sa: IkeSa, message: Message) -> Tunnel:
@@ -111,14 +115,19 @@ class Tunnel:
         return True
 
     def claim(self, remote: Selectors) -> None:
-        """See that no other peer of the template has this traffic; raises TsUnacceptable."""
+        """See that no other peer of the template has this traffic; raises TsUnacceptable or FailedCpRequired."""
+        self.iras.check()
         if self.template is not None:
             self.template.instances.claim(self, remote)
 
     def _end_if_unused(self) -> None:
-        if self.template is None or self.initiation is not None:
+        if self.initiation is not None or self.ike is not None:
             return
-        if all(sa.state is State.DEAD for sa in self.endpoint.ike_sas() if sa.tunnel is self):
+        if any(sa.tunnel is self and sa.state is not State.DEAD for sa in self.endpoint.ike_sas()):
+            return
+        self.irac.release()
+        self.iras.release()
+        if self.template is not None:
             self.host.timers.cancel(self)
             self.endpoint.tunnels.pop(self.connection.name, None)
             self.template.instances.end(self)
@@ -172,6 +181,7 @@ class Tunnel:
             self.note(Kind.IKE_DOWN, "the connection is down")
         elif sharing.leave(self, self.ike, now):
             self.ike = None
+            self._end_if_unused()
             self.note(Kind.IKE_DOWN, "the connection is down; its IKE SA serves others")
         else:
             _finish(self.ike, "taken down", now)

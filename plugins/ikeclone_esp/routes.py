@@ -28,6 +28,8 @@ _USUAL_MTU: Final = 1500
 _SMALLEST_MTU: Final = 1280
 _TCP_HEADERS: Final = 52  # IPv4 and TCP with timestamps
 
+_Bypass = tuple[IPAddress, str, int]
+
 
 def tunnel_mtu(outer: int, version: int) -> int:
     """The inner MTU for an outer one. A multiple of 8 of TCP payload keeps the columns of segments aligned."""
@@ -72,56 +74,72 @@ class Routes:
         What both have in common stays there all the time: no packet may leave in the clear meanwhile.
         """
         bypasses, networks = self._bypasses(), self._networks()
+        addresses = self._addresses()
         own = _networks([policy]) - _networks(p for p in self._policies.values() if p.connection != policy.connection)
         self._policies[policy.connection] = policy
         try:
             for bypass in self._bypasses() - bypasses:
                 await self._bypass("add", bypass)
+            for address in self._addresses() - addresses:
+                await self._address("add", address)
             for network in own:
-                await self._route("replace", network, policy.source)
+                await self._route("replace", network, policy.source_for(network.version))
             self._mtus[policy.connection] = await self._path_mtu(policy.path)
             await self._set_mtu()
         except BackendError:
             await self.remove(policy.connection)
             raise
         finally:
-            await self._withdraw(networks, bypasses)
+            await self._withdraw(networks, bypasses, addresses)
 
     async def remove(self, connection: str) -> None:
         """Undo `add`, except for what other connections need as well."""
-        bypasses, networks = self._bypasses(), self._networks()
+        bypasses, networks, addresses = self._bypasses(), self._networks(), self._addresses()
         if self._policies.pop(connection, None) is None:
             return
         self._mtus.pop(connection, None)
-        await self._withdraw(networks, bypasses)
+        await self._withdraw(networks, bypasses, addresses)
         await self._set_mtu()
 
-    async def _withdraw(self, networks: set[IPNetwork], bypasses: set[tuple[IPAddress, str, int]]) -> None:
-        """Take back those of these routes and rules that no connection needs any more."""
+    async def _withdraw(self, networks: set[IPNetwork], bypasses: set[_Bypass], addresses: set[IPAddress]) -> None:
+        """Take back those of these routes, rules and addresses that no connection needs any more."""
         for network in networks - self._networks():
             await self._route("del", network, None)
+        for address in addresses - self._addresses():
+            await self._address("del", address)
         for bypass in bypasses - self._bypasses():
             await self._bypass("del", bypass)
 
     def _networks(self) -> set[IPNetwork]:
         return _networks(self._policies.values())
 
-    def _bypasses(self) -> set[tuple[IPAddress, str, int]]:
+    def _addresses(self) -> set[IPAddress]:
+        return {address for policy in self._policies.values() for address in policy.addresses}
+
+    async def _address(self, command: str, address: IPAddress) -> None:
+        await self._do("addr", command, index=self._index, address=str(address), prefixlen=address.max_prefixlen)
+
+    def _bypasses(self) -> set[_Bypass]:
         """Peers and what must not be tunnelled to them: raw ESP (port 0) and UDP from or to a port.
 
-        An SA may send from a port of its own, but not to one.
+        An SA may send from a port of its own, but not to one. Where peers have given us addresses, packets that have
+        another one of ours already are not for the tunnel.
         """
         paths = [policy.path for policy in self._policies.values()]
         sources = {(path.remote, "sport", port) for path in paths for port in (_RAW_ESP, 500, 4500, path.local_port)}
-        return sources | {(path.remote, "dport", port) for path in paths for port in (4500, path.remote_port)}
+        own = {(policy.path.local, "src", 0) for policy in self._policies.values() if policy.addresses}
+        return own | sources | {(path.remote, "dport", port) for path in paths for port in (4500, path.remote_port)}
 
-    async def _bypass(self, command: str, bypass: tuple[IPAddress, str, int]) -> None:
+    async def _bypass(self, command: str, bypass: _Bypass) -> None:
         """A rule for the tunnel's own packets: their peer may lie within the networks behind the tunnel, or be all of
         what is behind it."""
-        peer, end, port = bypass
-        rule = {"family": AF_INET if peer.version == 4 else AF_INET6, "table": _MAIN, "priority": _PRIORITY_BYPASS,
-                "dst": str(peer), "dst_len": peer.max_prefixlen}  # fmt: skip
-        if port == _RAW_ESP:
+        address, end, port = bypass
+        side = "src" if end == "src" else "dst"
+        rule = {"family": AF_INET if address.version == 4 else AF_INET6, "table": _MAIN, "priority": _PRIORITY_BYPASS,
+                side: str(address), f"{side}_len": address.max_prefixlen}  # fmt: skip
+        if side == "src":
+            await self._do("rule", command, **rule)
+        elif port == _RAW_ESP:
             await self._do("rule", command, **rule, ip_proto=_ESP)
         else:
             await self._do("rule", command, **rule, ip_proto=IPPROTO_UDP, **{f"{end}_range": f"{port}:{port}"})
@@ -162,5 +180,6 @@ def _networks(policies: Iterable[Policy]) -> set[IPNetwork]:
 
 
 def _describe(what: str, arguments: dict[str, Any]) -> str:
-    kept: Iterable[str] = (f"{key} {value}" for key, value in arguments.items() if key in ("dst", "prefsrc", "mtu"))
+    told = ("dst", "prefsrc", "mtu", "address")
+    kept: Iterable[str] = (f"{key} {value}" for key, value in arguments.items() if key in told)
     return " ".join([f"the TUN's {what}", *kept])

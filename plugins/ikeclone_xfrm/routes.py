@@ -12,6 +12,7 @@ from pyroute2 import AsyncIPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from ikeclone.backend import BackendError, IPAddress, IPNetwork, Mode, Policy
+from ikeclone_xfrm.addresses import Addresses
 from ikeclone_xfrm.interfaces import Interfaces
 from ikeclone_xfrm.structs import family
 
@@ -34,13 +35,14 @@ class Routes:
 
     def __init__(self) -> None:
         self._netlink: Any = AsyncIPRoute()
-        self._interfaces = Interfaces(self._netlink)
+        self._interfaces, self._addresses = Interfaces(self._netlink), Addresses(self._netlink)
         self._routes: dict[str, list[_Route]] = {}
         self._families: set[int] = set()
 
     async def start(self) -> None:
         """Remove what a daemon that crashed has left."""
         await self._interfaces.sweep()
+        await self._addresses.sweep()
         for number in (AF_INET, AF_INET6):
             with suppress(NetlinkError):
                 await self._netlink.flush_routes(table=TABLE, family=number)
@@ -62,8 +64,13 @@ class Routes:
 
     async def add(self, policy: Policy) -> None:
         """Route a policy's remote networks the way to the peer, or to the device of its own, in place of the
-        connection's former ones.
+        connection's former ones, with the addresses that the policy has.
         """
+        await self._addresses.give(policy)
+        await self._lead(policy)
+        await self._addresses.keep(policy.connection, policy.addresses)
+
+    async def _lead(self, policy: Policy) -> None:
         device, gateway = await self._way(policy)
         await self._forget(policy.connection)
         if policy.mode is not Mode.TUNNEL:
@@ -73,10 +80,8 @@ class Routes:
         routes = self._routes[policy.connection] = []
         for network in dict.fromkeys(network for selector in policy.remote for network in selector.networks()):
             same = network.version == policy.path.remote.version
-            source = (
-                str(policy.source) if policy.source is not None and policy.source.version == network.version else None
-            )
-            route = _Route(network, device, gateway if same else None, source)
+            source = policy.source_for(network.version)
+            route = _Route(network, device, gateway if same else None, None if source is None else str(source))
             await self._consult(family(network.network_address))
             await self._change("replace", route)
             routes.append(route)
@@ -84,6 +89,7 @@ class Routes:
     async def remove(self, connection: str) -> None:
         """Undo `add`, except for what other connections need as well."""
         await self._forget(connection)
+        await self._addresses.keep(connection, ())
         await self._interfaces.close(connection)
 
     async def _forget(self, connection: str) -> None:

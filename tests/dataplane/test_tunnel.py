@@ -10,12 +10,12 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path as FilePath
 
 import pytest
 
-from ikeclone.backend import Acquire, BackendError, Encr, EspSuite, Integ, Lost, Remapped
+from ikeclone.backend import Acquire, BackendError, Encr, EspSuite, Integ, Lost, Remapped, TrafficSelector
 from ikeclone_esp import EspBackend
 from tests.dataplane.conftest import started
 from tests.dataplane.netns import Namespace
@@ -321,6 +321,25 @@ def test_any_family_in_any(
         assert left.counters()[fallback[0]].out_packets == 5 * (len(CPUS) - 1)
         transfer(tunnel, right.source, 4_000_000)
         assert not any(isinstance(event, Remapped) for event in (*left.events, *right.events))
+
+
+def test_the_host_has_an_address_inside_the_tunnel_for_as_long_as_the_policy(tunnel: Tunnel) -> None:
+    left, right = tunnel.left, tunnel.right
+    inside = ip_address("10.3.0.1")
+    selector = (TrafficSelector.of(ip_network(inside)),)
+    call = left.namespace.call
+    call(left.backend.route(replace(left.policy(right), local=selector, addresses=(inside,))))
+    right.namespace.call(right.backend.route(replace(right.policy(left), remote=selector)))
+    ours, theirs = tunnel.make()
+    tunnel.install(right, replace(theirs, remote=selector))
+    tunnel.install(left, replace(ours, local=selector))
+    assert ping(left, "10.2.0.1", CPUS[0]) == 5
+    assert ping(right, "10.3.0.1", CPUS[0]) == 5
+    assert left.counters()[ours.inbound_spi].in_packets == 10
+    assert "from 198.51.100.1 lookup main" in left.namespace.run("ip", "rule")
+    call(left.backend.unroute("net-net"))
+    assert "10.3.0.1" not in left.namespace.run("ip", "address")
+    assert "198.51.100.1" not in left.namespace.run("ip", "rule")
 
 
 def device(side: Side) -> str:

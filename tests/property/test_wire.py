@@ -159,6 +159,37 @@ def test_a_sealed_payload_comes_last_and_as_it_was(
     assert build_protected(header, last.first, len(last.body), fragment) + last.body == build_message(header, [last])
 
 
+addresses: st.SearchStrategy[IPv4Address | IPv6Address] = st.ip_addresses()
+names = st.from_regex(r"[a-z0-9-]{1,20}(\.[a-z0-9-]{1,20}){0,3}", fullmatch=True)
+
+
+@quick
+@given(st.lists(addresses, max_size=4), st.lists(addresses, max_size=4), st.lists(names, max_size=4))
+def test_what_is_given_inside_a_tunnel_comes_through(
+    leased: list[IPv4Address | IPv6Address], servers: list[IPv4Address | IPv6Address], domains: list[str]
+) -> None:
+    attributes = (
+        *(CfgAttribute.internal_address(each.version, each) for each in leased),
+        *(CfgAttribute.internal_dns(each.version, each) for each in servers),
+        *map(CfgAttribute.internal_domain, domains),
+    )
+    (read,) = parse_payloads(*build_payloads([Configuration(CfgType.REPLY, attributes)]))
+    assert isinstance(read, Configuration)
+    for version in (4, 6):
+        assert read.internal_addresses(version) == [each for each in leased if each.version == version]
+    assert read.internal_dns() == servers
+    assert read.internal_domains() == [name.encode() for name in domains]
+
+
+@quick
+@given(st.lists(st.builds(CfgAttribute, st.sampled_from([1, 3, 8, 10, 25]) | short, data), max_size=4))
+def test_any_attributes_are_read_or_refused(attributes: list[CfgAttribute]) -> None:
+    read = Configuration(CfgType.REPLY, tuple(attributes))
+    with contextlib.suppress(InvalidSyntax):
+        given = [*read.internal_addresses(4), *read.internal_addresses(6), *read.internal_dns()]
+        assert len(given) + len(read.internal_domains()) <= len(attributes)
+
+
 @st.composite
 def chains(draw: st.DrawFn) -> tuple[PayloadType, bytes]:
     """Payloads whose generic headers are right and whose bodies are anything."""

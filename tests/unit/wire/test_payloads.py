@@ -209,3 +209,24 @@ def test_proposals_sort_their_transforms_by_type() -> None:
     proposal = ESP_SA.proposals[0]
     assert proposal.of_type(TransformType.ESN) == (Transform(TransformType.ESN, Esn.NO),)
     assert proposal.of_type(TransformType.KE) == ()
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        (CfgAttributeType.INTERNAL_IP4_ADDRESS, b"\x0a\x03\x00"),
+        (CfgAttributeType.INTERNAL_IP4_DNS, bytes(16)),
+        (CfgAttributeType.INTERNAL_IP6_ADDRESS, bytes(18)),
+        (CfgAttributeType.INTERNAL_IP6_DNS, bytes(17)),
+    ],
+)
+def test_an_address_of_a_wrong_length(kind: CfgAttributeType, value: bytes) -> None:
+    with pytest.raises(InvalidSyntax):
+        CfgAttribute(kind, value).address()
+
+
+def test_an_address_with_and_without_the_length_of_its_prefix() -> None:
+    """RFC 7296 section 3.15.1: 16 octets and one; some leave that one out."""
+    for value in (bytes(15) + b"\x01\x40", bytes(15) + b"\x01"):
+        assert str(CfgAttribute(CfgAttributeType.INTERNAL_IP6_ADDRESS, value).address()) == "::1"
+    assert CfgAttribute(CfgAttributeType.INTERNAL_IP6_ADDRESS).address() is None

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+from dataclasses import replace
+from ipaddress import ip_address
 
 import pytest
 from pyroute2 import AsyncIPRoute
 
 from ikeclone.backend import Acquire, BackendError
+from ikeclone_xfrm.addresses import Addresses
 from ikeclone_xfrm.backend import XfrmBackend
 from ikeclone_xfrm.decline import Decliner
 from ikeclone_xfrm.errors import NotThere
@@ -17,6 +20,7 @@ from ikeclone_xfrm.listener import Listener
 from ikeclone_xfrm.numbers import Msg
 from ikeclone_xfrm.policies import is_ours
 from ikeclone_xfrm.probe import probe
+from ikeclone_xfrm.routes import Routes
 from ikeclone_xfrm.session import lock
 from ikeclone_xfrm.sockets import exempt
 from ikeclone_xfrm.states import identity
@@ -171,3 +175,52 @@ def test_there_is_one_backend_in_a_namespace(in_namespace: Run) -> None:
         lock().close()
 
     in_namespace(check())
+
+
+async def _addresses() -> set[str]:
+    async with AsyncIPRoute() as route:
+        return {each.get("address") async for each in await route.get_addr(index=1)}
+
+
+def test_addresses_inside_tunnels_come_and_go(in_namespace: Run) -> None:
+    """Two connections may have the same; one that the host had before stays, one that a crash has left goes."""
+
+    async def scenario() -> None:
+        one, own, six = (ip_address(text) for text in ("10.3.0.1", "10.3.0.9", "2001:db8:3::1"))
+        async with AsyncIPRoute() as route:
+            await route.link("set", index=1, state="up")
+            await route.addr("add", index=1, address=str(own), prefixlen=32)
+            before = await _addresses()
+            given, policy = Addresses(route), replace(POLICY, addresses=(one, own, six))
+            for name in ("a", "b"):
+                await given.give(replace(policy, connection=name))
+            assert await _addresses() == before | {str(one), str(six)}
+            await given.keep("a", ())
+            assert await _addresses() == before | {str(one), str(six)}
+            await given.keep("b", (one,))
+            assert await _addresses() == before | {str(one)}
+            await Addresses(route).sweep()
+            assert await _addresses() == before
+
+    in_namespace(scenario())
+
+
+def test_routes_prefer_the_address_inside_the_tunnel(in_namespace: Run) -> None:
+    async def scenario() -> None:
+        xfrm = await connected()
+        xfrm.close()
+        routes = Routes()
+        await routes.start()
+        async with AsyncIPRoute() as route:
+            policy = replace(
+                POLICY, path=replace(POLICY.path, remote=ip_address(BEYOND)), addresses=(ip_address("10.3.0.1"),)
+            )
+            await routes.add(policy)
+            (found,) = await route.route("get", dst=BEYOND)
+            assert found.get("prefsrc") == "10.3.0.1"
+            await routes.remove(policy.connection)
+            assert "10.3.0.1" not in await _addresses()
+        await routes.stop()
+        routes.close()
+
+    in_namespace(scenario())
