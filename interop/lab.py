@@ -156,6 +156,10 @@ class Lab:
         pinned = () if cpu is None else (cpu,)
         return len(ping(self.west, WEST.inner, EAST.inner, count, pinned, patience))
 
+    def ping_between(self, west: str, east: str) -> list[int]:
+        """How many replies come to two pings each way between addresses of both sides, to west's pings first."""
+        return [len(ping(self.west, west, east, 2)), len(ping(self.east, east, west, 2))]
+
     def ping_back(self, count: int = 2) -> int:
         """Ping west's network from east's; returns how many replies came."""
         return len(ping(self.east, EAST.inner, WEST.inner, count))

@@ -37,7 +37,15 @@ charon-systemd {{
 swanctl {{ load = random openssl pem pkcs8 x509 }}
 """
 SWANCTL_CONF = """\
-connections {{ gw {{
+connections {{ {connections} }}
+secrets {{ ike-1 {{ id-1 = {local.name}
+  id-2 = {remote.name}
+  secret = "{secret}" }} {ppk}
+  {users} }}
+pools {{ {pools} }}
+"""
+CONNECTION_CONF = """\
+{name} {{
   version = 2
   mobike = no
   encap = yes
@@ -48,14 +56,10 @@ connections {{ gw {{
   remote {{ {remote_auth}
     id = {remote.name} }}
   {connection}
-  children {{ net {{
+  children {{ {child_name} {{
       {child}
   }} {others} }}
-}} }}
-secrets {{ ike-1 {{ id-1 = {local.name}
-  id-2 = {remote.name}
-  secret = "{secret}" }} {ppk}
-  {users} }}
+}}
 """
 SECRET = "lab-secret-of-16-bytes"  # noqa: S105  only ever a lab's
 CONNECTION = {"proposals": "aes128-sha256-x25519"}
@@ -99,6 +103,7 @@ class StrongSwan:
         self._local_auth = self._remote_auth = {"auth": "psk"}
         self._ppk = ""
         self._users: Mapping[str, str] = {}
+        self._others: tuple[str, ...] = ()
 
     def certify(self, papers: Papers, peer: str = "pubkey") -> None:
         """Have us authenticate with a certificate from the next start on, and the peer too unless it is to be psk."""
@@ -117,11 +122,15 @@ class StrongSwan:
         self.certify(papers)
         self._remote_auth, self._users = {"auth": "eap-mschapv2", "eap_id": "%any"}, users
 
-    def be_user(self, papers: Papers, user: str, password: str) -> None:
-        """Have us authenticate as a user and the peer with a certificate of this authority, from the next start on."""
+    def be_user(self, papers: Papers, user: str, password: str, others: Mapping[str, str] | None = None) -> None:
+        """Have us authenticate as a user and the peer with a certificate of this authority, from the next start on.
+
+        There is a connection of its own, named as the user, for each of the `others`, who have passwords too.
+        """
         self._file("x509ca", root=papers.root)
         self._local_auth, self._remote_auth = {"auth": "eap-mschapv2", "eap_id": user}, {"auth": "pubkey"}
-        self._users = {user: password}
+        self._others = tuple(others or ())
+        self._users = {user: password} | dict(others or {})
 
     def know_keys(self, papers: Papers, peer: Papers) -> None:
         """Have both hosts authenticate with keys that are known without certificates, from the next start on."""
@@ -144,15 +153,33 @@ class StrongSwan:
         child: Mapping[str, str] | None = None,
         second: Mapping[str, str] | None = None,
         options: Mapping[str, str] | None = None,
+        pool: Mapping[str, str] | None = None,
     ) -> None:
         """Start charon and load the connection `gw` with its child `net`; the mappings add settings.
 
-        With `second` there is one more child, of that name.
+        With `second` there is one more child, of that name. The `pool` is named `road`.
         """
         self._outside.mkdir(exist_ok=True)
         (self._outside / "vici").unlink(missing_ok=True)
         networks = {"local_ts": self.local.net, "remote_ts": self.remote.net}
+        ways = {"gw": self._local_auth} | {user: self._local_auth | {"eap_id": user} for user in self._others}
+        connections = (
+            CONNECTION_CONF.format(
+                name=name,
+                local=self.local,
+                remote=self.remote,
+                local_auth=_lines(way),
+                remote_auth=_lines(self._remote_auth),
+                connection=_lines(CONNECTION | dict(connection or {})),
+                child_name="net" if name == "gw" else name,
+                child=_lines(CHILD | networks | dict(child or {})),
+                others=f"second {{ {_lines(CHILD | dict(second))} }}" if second else "",
+            )
+            for name, way in ways.items()
+        )
         settings = SWANCTL_CONF.format(
+            connections="".join(connections),
+            pools=f"road {{ {_lines(pool)} }}" if pool else "",
             local=self.local,
             remote=self.remote,
             secret=secret,
@@ -160,11 +187,6 @@ class StrongSwan:
             users=_lines(
                 {f"eap-{user}": f'{{ id = {user}\n  secret = "{text}" }}' for user, text in self._users.items()}, " "
             ),
-            local_auth=_lines(self._local_auth),
-            remote_auth=_lines(self._remote_auth),
-            connection=_lines(CONNECTION | dict(connection or {})),
-            child=_lines(CHILD | networks | dict(child or {})),
-            others=f"second {{ {_lines(CHILD | dict(second))} }}" if second else "",
         )
         strongswan = STRONGSWAN_CONF.format(plugins=PLUGINS, run=self._run, options=_lines(options or {}))
         (self._outside / "swanctl.conf").write_text(settings)
