@@ -6,7 +6,7 @@ import re
 from ipaddress import IPv4Interface, IPv6Interface, ip_interface
 from typing import Annotated
 
-from pydantic import PlainValidator
+from pydantic import PlainValidator, model_validator
 
 from ikeclone.backend import Handling, Interface, Mark, Offload
 from ikeclone.config import values
@@ -81,6 +81,12 @@ class HandlingKeywords(Keyworded):
     mark_out: _Mark = None
     priority: Annotated[int, PlainValidator(values.integer(0, _LARGEST))] = 0
     parallel_crypto: Annotated[frozenset[int] | None, PlainValidator(cpus)] = None
+
+    @model_validator(mode="after")
+    def _check_parallel(self) -> HandlingKeywords:
+        if self.parallel_crypto is not None and self.nic_offload is not Offload.NO:
+            raise ValueError("nic-offload= and parallel-crypto= exclude each other: a card or CPUs do the work")
+        return self
 
     def handling(self, interface_addresses: tuple[AnyInterface, ...]) -> Handling:
         """All of them together; the addresses are what the end that is this host says."""

@@ -25,6 +25,12 @@ _CIPHERS: Final = {
     Encr.AES_CTR: "rfc3686(ctr(aes))",
     Encr.CAMELLIA_CBC: "cbc(camellia)",
 }
+_IV_MAKERS: Final = {
+    Encr.TRIPLE_DES: "echainiv",
+    Encr.AES_CBC: "echainiv",
+    Encr.AES_CTR: "seqiv",
+    Encr.CAMELLIA_CBC: "echainiv",
+}
 _INTEGRITIES: Final = {
     Integ.HMAC_SHA1_96: ("hmac(sha1)", 96),
     Integ.AES_XCBC_96: ("xcbc(aes)", 96),
@@ -50,6 +56,20 @@ def attributes(suite: EspSuite, keys: EspKeys) -> list[tuple[str, bytes]]:
         ("ALG_CRYPT", _algorithm(_CIPHERS[suite.encryption], keys.encryption)),
         ("ALG_AUTH_TRUNC", _algorithm(name, keys.integrity, icv)),
     ]
+
+
+def cipher_name(suite: EspSuite) -> str:
+    """What the kernel looks up for a state: the cipher with its integrity, within what makes its IVs.
+
+    Raises BackendError for a suite that the kernel has no such name for.
+    """
+    if suite.encryption in _AEADS:
+        return f"seqiv({_AEADS[suite.encryption][0]})"
+    if suite.encryption not in _IV_MAKERS or suite.integrity not in _INTEGRITIES:
+        raise BackendError(f"the kernel cannot share the work of {suite} out: leave parallel-crypto= out")
+    authenc = "authencesn" if suite.esn else "authenc"
+    inner = f"{authenc}({_INTEGRITIES[suite.integrity][0]},{_CIPHERS[suite.encryption]})"
+    return f"{_IV_MAKERS[suite.encryption]}({inner})"
 
 
 def _algorithm(name: str, key: bytes, icv: int | None = None) -> bytes:

@@ -7,7 +7,7 @@ import logging
 import secrets
 import socket
 import time
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from dataclasses import replace
 from itertools import product
 from typing import Any, Final
@@ -18,7 +18,6 @@ from ikeclone.backend import (
     Counters,
     Event,
     Expire,
-    Handling,
     IPAddress,
     Lost,
     Offload,
@@ -28,12 +27,12 @@ from ikeclone.backend import (
 )
 from ikeclone_xfrm import sockets
 from ikeclone_xfrm.counting import used_up
-from ikeclone_xfrm.errors import XfrmError
-from ikeclone_xfrm.half import Key, key_of
+from ikeclone_xfrm.half import Half, Key, key_of
 from ikeclone_xfrm.numbers import Msg
-from ikeclone_xfrm.offload import Card
+from ikeclone_xfrm.offload import CardRefused
 from ikeclone_xfrm.pair import Pair
 from ikeclone_xfrm.pairs import Pairs
+from ikeclone_xfrm.placement import Place
 from ikeclone_xfrm.policies import REQID_BASE
 from ikeclone_xfrm.probe import probe
 from ikeclone_xfrm.session import Session
@@ -114,14 +113,13 @@ class XfrmBackend:
         """What the sockets have of the kernel's IPsec goes with them."""
 
     async def route(self, policy: Policy) -> None:
-        _check(policy.handling)
         name, session = policy.connection, self._running()
         trap = self._traps.get(name)
         if trap is None:
             trap = self._traps[name] = Trap(session.xfrm, policy, self._reqid(name), self._rearm)
         self._refused.pop(name, None)
         try:
-            await self._place(trap, policy)
+            await session.placement.route(trap, policy)
             await session.routes.add(policy)
         except BackendError as error:
             self._refused[name] = str(error)
@@ -134,18 +132,17 @@ class XfrmBackend:
             await self._running().routes.remove(connection)
 
     async def install(self, sa: ChildSa) -> None:
-        _check(sa.handling)
         if sa.connection in self._refused:
             raise BackendError(self._refused[sa.connection])
-        pair = Pair(sa, self._reqid(sa.connection), self._kernel, await self._card(sa))
+        pair = Pair(sa, self._reqid(sa.connection), self._kernel, await self._place(sa))
         self._reserved.discard(sa.inbound_spi)
-        await pair.inbound.put(self._xfrm)
+        await self._put(pair, pair.inbound)
         self._pairs.put(pair)
 
     async def activate(self, inbound_spi: int) -> None:
         pair = self._pairs.find(inbound_spi)
         if not pair.outbound.present:
-            await pair.outbound.put(self._xfrm)
+            await self._put(pair, pair.outbound)
         # The kernel prefers newer states: an older one that is to send again does so once they have gone.
         for newer in self._pairs.newer(pair):
             await newer.outbound.take(self._xfrm)
@@ -173,7 +170,7 @@ class XfrmBackend:
     async def move(self, inbound_spi: int, path: Path, udp_encapsulation: bool) -> None:
         pair = self._pairs.find(inbound_spi)
         elsewhere = replace(pair.sa, path=path, udp_encapsulation=udp_encapsulation)
-        moved = pair.moved(path, udp_encapsulation, self._kernel, await self._card(elsewhere))
+        moved = pair.moved(path, udp_encapsulation, self._kernel, await self._place(elsewhere))
         # A state that is to be in UDP, or no longer, is made anew.
         migrates = self._kernel.migrates and udp_encapsulation == pair.sa.udp_encapsulation
         for former, half in ((pair.outbound, moved.outbound), (pair.inbound, moved.inbound)):
@@ -192,10 +189,11 @@ class XfrmBackend:
         return await self._events.get()
 
     def describe(self) -> Mapping[str, str]:
+        offloaded = {f"{pair.sa.connection}: {pair.offloaded}" for pair in self._pairs if pair.offloaded is not None}
         return {
             "clones": _BOUND if self._kernel.per_cpu else _UNBOUND,
             "steering": "by CPU that sends",
-            "offload": ", ".join(sorted(self._offloaded())) or "none",
+            "offload": ", ".join(sorted(offloaded)) or "none",
         }
 
     # What the listener hears
@@ -231,34 +229,30 @@ class XfrmBackend:
 
     # Within
 
-    async def _card(self, wanted: Policy | ChildSa) -> Card | None:
-        """The device that leads to the peer, when it is to do some of the work."""
-        offload = wanted.handling.offload
-        if offload is Offload.NO:
-            return None
-        index, _ = await self._running().routes.way_to(wanted.path.remote)
-        if index is None:
-            raise BackendError(f"no device leads to {wanted.path.remote}: there is none for nic-offload=")
-        trap = self._traps.get(wanted.connection)
-        return Card(index, offload, policies=trap is not None and trap.card is not None)
+    async def _place(self, sa: ChildSa) -> Place:
+        return await self._running().placement.of(sa, self._traps.get(sa.connection))
 
-    async def _place(self, trap: Trap, policy: Policy) -> None:
-        """Put policies where they belong: onto the card if it can have them."""
-        card = await self._card(policy)
-        if card is None or card.wanted is Offload.CRYPTO:
-            await trap.install(policy)
-            return
+    async def _put(self, pair: Pair, half: Half) -> None:
+        """Put a half into the kernel; with nic-offload=auto, back from a card that has the policies but not this."""
         try:
-            await trap.install(policy, card)
-        except XfrmError as error:
-            if card.wanted is Offload.PACKET:
-                raise BackendError(f"{card.name} refuses nic-offload=packet: {error.text}") from error
-            await trap.install(policy)
+            await half.put(self._xfrm)
+        except CardRefused as error:
+            trap = self._traps.get(pair.sa.connection)
+            if trap is None or trap.card is None or trap.card.wanted is not Offload.AUTO:
+                raise
+            log.info("%s: %s", pair.sa.connection, error)
+            await self._retreat(trap, {pair, *self._pairs})
+            await half.put(self._xfrm)
 
-    def _offloaded(self) -> set[str]:
-        """What cards do for each connection that wants it."""
-        wanting = (pair for pair in self._pairs if pair.inbound.card is not None)
-        return {f"{pair.sa.connection}: {_words(pair)}" for pair in wanting}
+    async def _retreat(self, trap: Trap, pairs: Iterable[Pair]) -> None:
+        """Take a connection's policies and states off a card, as states there serve no policies that are not."""
+        placement = self._running().placement
+        await placement.retreat(trap)
+        for pair in pairs:
+            if pair.sa.connection == trap.policy.connection:
+                place = await placement.of(pair.sa, trap)
+                for half in (pair.outbound, pair.inbound):
+                    await half.settle(place, self._xfrm)
 
     def _running(self) -> Session:
         if self._session is None:
@@ -320,14 +314,3 @@ class XfrmBackend:
                 if spi in found and used_up(pair.sa, found[spi], hard=hard) and (spi, hard) not in self._expired:
                     self._expired.add((spi, hard))
                     self.tell(Expire(spi, hard))
-
-
-def _words(pair: Pair) -> str:
-    halves = (("in", pair.inbound), ("out", pair.outbound))
-    return " ".join(f"{way} {half.level.value}" for way, half in halves if half.present)
-
-
-def _check(handling: Handling) -> None:
-    """Raise BackendError for what this data plane does not have."""
-    if handling.parallel is not None:
-        raise BackendError("the xfrm backend has no parallel-crypto=: leave it out")

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from ikeclone.backend import BackendError, Offload
+from ikeclone.backend import Offload
 from ikeclone_xfrm.errors import NotThere, XfrmError
 from ikeclone_xfrm.migration import migration
 from ikeclone_xfrm.numbers import Direction, Msg
-from ikeclone_xfrm.offload import Card
+from ikeclone_xfrm.offload import Card, CardRefused
+from ikeclone_xfrm.placement import Place
 from ikeclone_xfrm.states import Attributes, State
 from ikeclone_xfrm.structs import LifetimeCurrent
 from ikeclone_xfrm.xfrm import AsyncXfrm
@@ -35,7 +36,7 @@ class Half:
 
     state: State
     direction: Direction
-    card: Card | None = None
+    place: Place = field(default_factory=Place)
     level: Offload = Offload.NO
     present: bool = False
     last: Any = None
@@ -46,28 +47,32 @@ class Half:
         return key_of(self.state.fields["id"])
 
     async def put(self, xfrm: AsyncXfrm) -> None:
-        """Put it into the kernel, and onto its card; raises BackendError, naming the card when that refuses."""
-        if self.card is None:
+        """Put it into the kernel, and onto its card; raises BackendError, or CardRefused."""
+        if self.place.card is None:
             await self._put(xfrm, [])
-            return
+        else:
+            await self._put_on(self.place.card, xfrm)
+
+    async def _put_on(self, card: Card, xfrm: AsyncXfrm) -> None:
         refusal: XfrmError | None = None
-        for level in self.card.levels():
+        for level in card.levels():
             try:
-                await self._put(xfrm, [] if level is Offload.NO else self.card.state(level, self.direction))
+                await self._put(xfrm, [] if level is Offload.NO else card.state(level, self.direction))
             except XfrmError as error:
                 refusal = error
                 continue
             self.level = level if await self._is_on_card(xfrm) else Offload.NO
-            if self.level is level or self.card.wanted is Offload.AUTO:
+            if self.level is level or (card.wanted is Offload.AUTO and not card.policies):
                 return
             await self.drop(xfrm)
         why = refusal.text if refusal is not None else "it has none"
-        raise BackendError(f"{self.card.name} refuses nic-offload={self.card.wanted.value}: {why}") from refusal
+        raise CardRefused(f"{card.name} refuses nic-offload={card.wanted.value}: {why}") from refusal
 
-    async def _put(self, xfrm: AsyncXfrm, place: Attributes) -> None:
+    async def _put(self, xfrm: AsyncXfrm, more: Attributes) -> None:
         former = _progress(self.last) if self.last is not None else []
         fresh = [pair for pair in self.state.attributes if not (former and pair[0] in _REPLAY)]
-        await xfrm.change(Msg.NEWSA, self.state.fields, [*fresh, *former, *place])
+        async with self.place.making():
+            await xfrm.change(Msg.NEWSA, self.state.fields, [*fresh, *former, *more])
         self.present = True
 
     async def _is_on_card(self, xfrm: AsyncXfrm) -> bool:
@@ -86,17 +91,31 @@ class Half:
             return
         await self.drop(xfrm)
 
+    async def settle(self, place: Place, xfrm: AsyncXfrm) -> None:
+        """Go on in another place; raises BackendError."""
+        was_there = self.present
+        await self.take(xfrm)
+        self.place, self.level = place, Offload.NO
+        if was_there:
+            await self.put(xfrm)
+
     async def hand_over(self, successor: Half, xfrm: AsyncXfrm, *, migrates: bool) -> None:
         """Go on as the successor, which differs in addresses or ports; raises BackendError."""
         if not self.present:
             successor.last = self.last
-        elif migrates and self.card is None:
-            await xfrm.change(Msg.MIGRATE_STATE, *migration(self.state, successor.state))
-            self.present, successor.present = False, True
+        elif migrates:
+            fields, attributes = migration(self.state, successor.state)
+            await xfrm.change(Msg.MIGRATE_STATE, fields, attributes + successor.on_card(self.level))
+            self.present, successor.present, successor.level = False, True, self.level
         else:
             await self.take(xfrm)
             successor.last = self.last
             await successor.put(xfrm)
+
+    def on_card(self, level: Offload) -> Attributes:
+        """The attribute of a state that its card does so much for."""
+        card = self.place.card
+        return [] if card is None or level is Offload.NO else card.state(level, self.direction)
 
     async def drop(self, xfrm: AsyncXfrm) -> None:
         """Take it out for good; it is no error if somebody else did. Raises XfrmError."""

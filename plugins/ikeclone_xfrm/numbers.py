@@ -85,3 +85,11 @@ IPV6_XFRM_POLICY: Final = 35
 
 NETLINK_BROADCAST_ERROR: Final = 4
 SO_ATTACH_FILTER: Final = 26
+
+
+class CryptoMsg(IntEnum):
+    """CRYPTO_MSG_*"""
+
+    NEWALG = 0x10
+    DELALG = 0x11
+    UPDATEALG = 0x12

@@ -5,9 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from socket import if_indextoname
 
-from ikeclone.backend import Offload
+from ikeclone.backend import BackendError, Offload
 from ikeclone_xfrm.numbers import Direction, OffloadFlag
 from ikeclone_xfrm.states import Attributes
+
+
+class CardRefused(BackendError):
+    """The card does not take a state as it is wanted."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from ikeclone.backend import ChildSa, Counters, Path
 from ikeclone_xfrm.counting import counters_of
 from ikeclone_xfrm.half import Half, Key
 from ikeclone_xfrm.numbers import Direction
-from ikeclone_xfrm.offload import Card
+from ikeclone_xfrm.placement import Place
 from ikeclone_xfrm.states import Kernel, inbound, outbound
 
 
@@ -22,16 +22,16 @@ class Pair:
     inbound: Half
     outbound: Half
 
-    def __init__(self, sa: ChildSa, reqid: int, kernel: Kernel, card: Card | None = None) -> None:
+    def __init__(self, sa: ChildSa, reqid: int, kernel: Kernel, place: Place) -> None:
         """Raises BackendError when the kernel cannot have such an SA."""
         self.sa = sa
-        self.inbound = Half(inbound(sa, reqid, kernel), Direction.IN, card)
-        self.outbound = Half(outbound(sa, reqid, kernel), Direction.OUT, card)
+        self.inbound = Half(inbound(sa, reqid, kernel), Direction.IN, place)
+        self.outbound = Half(outbound(sa, reqid, kernel), Direction.OUT, place)
 
-    def moved(self, path: Path, udp_encapsulation: bool, kernel: Kernel, card: Card | None = None) -> Pair:
+    def moved(self, path: Path, udp_encapsulation: bool, kernel: Kernel, place: Place) -> Pair:
         """The same SA between other addresses or ports, in UDP or not."""
         sa = replace(self.sa, path=path, udp_encapsulation=udp_encapsulation)
-        return Pair(sa, self.inbound.state.fields["reqid"], kernel, card)
+        return Pair(sa, self.inbound.state.fields["reqid"], kernel, place)
 
     def counters(self, states: Mapping[Key, Any], boot: float) -> Counters:
         """What both halves carried, those that are in the kernel (`states`) and those that were.
@@ -44,6 +44,14 @@ class Pair:
             if state is not None:
                 counters_of(state, counters, outbound=half.direction is Direction.OUT, boot=boot)
         return counters
+
+    @property
+    def offloaded(self) -> str | None:
+        """What a card does for it, if it is to do anything."""
+        if self.inbound.place.card is None:
+            return None
+        halves = (("in", self.inbound), ("out", self.outbound))
+        return " ".join(f"{way} {half.level.value}" for way, half in halves if half.present)
 
     def present(self) -> list[Key]:
         """The keys of the halves that should be in the kernel."""

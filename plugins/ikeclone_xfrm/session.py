@@ -10,6 +10,7 @@ from typing import Final
 from ikeclone.backend import BackendError
 from ikeclone_xfrm.decline import Decliner
 from ikeclone_xfrm.listener import Audience, Listener
+from ikeclone_xfrm.placement import Placement
 from ikeclone_xfrm.routes import Routes
 from ikeclone_xfrm.sweep import sweep
 from ikeclone_xfrm.xfrm import AsyncXfrm
@@ -27,6 +28,7 @@ class Session:
     def __init__(self) -> None:
         self.xfrm = AsyncXfrm()
         self.routes = Routes()
+        self.placement = Placement(self.routes.way_to)
         self._closing = ExitStack()
 
     async def open(self, audience: Audience) -> None:
@@ -37,6 +39,7 @@ class Session:
             await self.xfrm.bind()
             if found := await sweep(self.xfrm):
                 log.warning("%d policies and states of an earlier daemon are removed", found)
+            await self.placement.pcrypt.start()
             self._closing.callback(self.routes.close)
             await self.routes.start()
             self.listener = Listener(audience, self.xfrm.epid)
@@ -52,6 +55,7 @@ class Session:
         try:
             await self.routes.stop()
             await sweep(self.xfrm)
+            await self.placement.pcrypt.stop()
         finally:
             self._closing.close()
 

@@ -68,6 +68,11 @@ def test_mistakes(mistakes: Mistakes, line: str, reason: str) -> None:
     assert mistakes("conn a\n" + HOSTS + f"\t{line}\n") == [f"ipsec.conf:5: conn a: {line}: {reason}"]
 
 
+def test_a_card_and_cpus_exclude_each_other(mistakes: Mistakes) -> None:
+    (mistake,) = mistakes("conn a\n" + HOSTS + "\tnic-offload=auto\n\tparallel-crypto=yes\n")
+    assert mistake.endswith("nic-offload= and parallel-crypto= exclude each other: a card or CPUs do the work")
+
+
 def test_demands_are_what_not_every_data_plane_can_meet() -> None:
     assert Handling(offload=Offload.AUTO).demands() == []
     asked = Handling(Offload.PACKET, Interface(3), Mark(1, 1), Mark(2), 7, frozenset({1, 2}))

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from ipaddress import ip_address
 from typing import Any, cast
 
 import pytest
 
-from ikeclone.backend import BackendError, ChildSa, Lost, Policy
+from ikeclone.backend import BackendError, ChildSa, Handling, IPAddress, Lost, Offload, Policy
 from ikeclone_xfrm import backend as module
 from ikeclone_xfrm.backend import XfrmBackend
 from ikeclone_xfrm.errors import AlreadyThere, NotThere, refused
 from ikeclone_xfrm.half import Key, key_of
-from ikeclone_xfrm.numbers import Direction, Msg
+from ikeclone_xfrm.numbers import Direction, Msg, OffloadFlag
+from ikeclone_xfrm.placement import Placement
 from ikeclone_xfrm.session import Session
 from ikeclone_xfrm.states import Kernel
 
@@ -43,10 +44,16 @@ class Dictionary:
     def __init__(self) -> None:
         self.states: dict[Key, State] = {}
         self.armed: list[bool] = []
+        self.policies_on_card: set[bool] = set()
+        self.takes: Callable[[int], bool] = lambda flags: True
 
     async def change(self, kind: Msg, fields: dict[str, Any], attributes: Attributes = ()) -> None:
+        card = dict(attributes).get("OFFLOAD_DEV")
+        if card is not None and kind is Msg.NEWSA and not self.takes(card["flags"]):
+            raise refused(kind.name, 22, "the card is full")
         if kind is Msg.UPDPOLICY and fields["dir"] == 1:
             self.armed.append(fields["flags"] == 4)
+            self.policies_on_card = {card is not None}
         elif kind is Msg.NEWSA:
             state = State(fields, attributes)
             if key_of(state["id"]) in self.states:
@@ -70,9 +77,13 @@ class Fakes:
 
     def __init__(self) -> None:
         self.xfrm, self.routes = Dictionary(), self
+        self.placement = Placement(self.way_to)
 
     async def add(self, policy: Policy) -> None: ...
     async def remove(self, connection: str) -> None: ...
+
+    async def way_to(self, remote: IPAddress) -> tuple[int | None, str | None]:
+        return 1, None
 
 
 @pytest.fixture
@@ -218,3 +229,49 @@ def test_spis_are_fresh_and_above_those_set_apart() -> None:
     spis = [backend.allocate_spi(None) for _ in range(1000)]
     assert len(set(spis)) == 1000
     assert min(spis) > 0xFFFF
+
+
+class TestCards:
+    """A card that takes policies; what of the states it takes differs."""
+
+    async def route(self, backend: XfrmBackend, wanted: Offload) -> ChildSa:
+        handling = Handling(offload=wanted)
+        await backend.route(replace(POLICY, handling=handling))
+        return replace(SA, handling=handling)
+
+    async def test_all_of_it(self, backend: XfrmBackend, kernel: Dictionary) -> None:
+        sa = await self.route(backend, Offload.AUTO)
+        await backend.install(sa)
+        await backend.activate(sa.inbound_spi)
+        assert kernel.policies_on_card == {True}
+        assert backend.describe()["offload"] == "gw: in packet out packet"
+
+    async def test_auto_falls_back_when_the_card_is_full(self, backend: XfrmBackend, kernel: Dictionary) -> None:
+        """Policies and all states leave the card: those on it would serve no policy that is not."""
+        sa = await self.route(backend, Offload.AUTO)
+        await backend.install(sa)
+        await backend.activate(sa.inbound_spi)
+        kernel.takes = lambda flags: not flags & OffloadFlag.PACKET
+        clone = successor(sa, 0x20000, cpu=1)
+        await backend.install(clone)
+        await backend.activate(clone.inbound_spi)
+        assert kernel.policies_on_card == {False}
+        assert len(kernel.states) == 4
+        assert backend.describe()["offload"] == "gw: in crypto out crypto"
+        await backend.route(replace(POLICY, handling=sa.handling))
+        assert kernel.policies_on_card == {False}, "it does not try again"
+
+    async def test_auto_falls_back_to_software(self, backend: XfrmBackend, kernel: Dictionary) -> None:
+        sa = await self.route(backend, Offload.AUTO)
+        kernel.takes = lambda flags: False
+        await backend.install(sa)
+        await backend.activate(sa.inbound_spi)
+        assert sending(kernel) == [sa.outbound_spi]
+        assert kernel.policies_on_card == {False}
+        assert backend.describe()["offload"] == "gw: in no out no"
+
+    async def test_packet_is_refused_by_name(self, backend: XfrmBackend, kernel: Dictionary) -> None:
+        sa = await self.route(backend, Offload.PACKET)
+        kernel.takes = lambda flags: False
+        with pytest.raises(BackendError, match="lo refuses nic-offload=packet: the card is full"):
+            await backend.install(sa)
