@@ -1,6 +1,6 @@
 """Run scenarios: `python -m interop [--out DIR] [NAME …]`. Exit code 1: one failed, 2: none can run.
 
-Those in network namespaces run on this machine's kernel, those named kernel/… in a guest with kernel IPsec.
+Those in network namespaces run on this machine's kernel, beside them those named kernel/… in guests with kernel IPsec.
 """
 
 from __future__ import annotations
@@ -10,14 +10,16 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
+from textwrap import indent
 
 from rich.console import Console
 from rich.table import Table
 
 from interop.kernel import guest
 from interop.lab import BUILD, Lab, debian_root, private_mounts
-from interop.runner import Outcome, Runner, scenarios, table
+from interop.runner import Outcome, Runner, forget, scenarios, table
 
 PACKAGE = "interop.scenarios"
 
@@ -35,11 +37,13 @@ def main() -> int:
     outside = [name for name in names if not name.startswith("kernel/")]
     if unable(BUILD, *([guest.BUILD] if inside else [])):
         return 2
-    root = debian_root()
-    outcomes = guest.run(root, guest.OUT, inside) if inside else []
-    private_mounts(root)
-    outcomes = Runner(PACKAGE, arguments.out, lambda logs: Lab(root, logs), Lab.judge).run(outside) + outcomes
-    return report(outcomes, guest.OUT / "loss" / "loss.json" if "loss" in inside else None)
+    root, begin = debian_root(), time.monotonic()
+    with guest.Guests(root, guest.OUT, inside) as guests:
+        private_mounts(root)
+        forget(arguments.out, outside)
+        outcomes = Runner(PACKAGE, arguments.out, lambda logs: Lab(root, logs), Lab.judge).run(outside)
+        outcomes += guests.outcomes()
+    return report(outcomes, time.monotonic() - begin, guest.OUT)
 
 
 def unable(*builders: Path) -> bool:
@@ -54,13 +58,19 @@ def unable(*builders: Path) -> bool:
     return False
 
 
-def report(outcomes: list[Outcome], losses: Path | None) -> int:
-    """Show the outcomes, and the losses if they were measured; the exit code."""
+def report(outcomes: list[Outcome], elapsed: float, guests: Path) -> int:
+    """Show the outcomes, the losses if they were measured below `guests`, and each failure; the exit code."""
     console = Console(width=None if sys.stdout.isatty() else 140)
-    console.print(table(outcomes))
-    if losses and losses.exists():
+    console.print(table(outcomes, elapsed))
+    losses = guests / "loss" / "loss.json"
+    if losses.exists() and any(outcome.title == "kernel/loss" for outcome in outcomes):
         console.print(loss_table(json.loads(losses.read_text())))
-    return 1 if any(outcome.reason for outcome in outcomes) else 0
+    failed = [outcome for outcome in outcomes if outcome.reason]
+    for outcome in failed:
+        # As it is: what others have written may look like markup.
+        text = f"{outcome.title} failed: {outcome.reason}\n{indent(outcome.log, '    ')}\n"
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+    return 1 if failed else 0
 
 
 def loss_table(losses: dict[str, dict[str, int]]) -> Table:

@@ -91,8 +91,12 @@ class Lab:
         if self._daemon:
             self._daemon.stop()
         self._capture.close()
-        self.strongswan.collect()
+        self.collect()
         self._stack.close()
+
+    def collect(self) -> None:
+        """Keep what the peer has logged so far."""
+        self.strongswan.collect()
 
     @property
     def ikeclone(self) -> DaemonProcess:

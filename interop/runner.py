@@ -20,19 +20,26 @@ from rich.console import Console
 from rich.table import Table
 
 from ikeclone.demo.daemons import failure
+from interop import telling
 
 LIMIT = 180  # seconds for a scenario that names no LIMIT of its own
-OUTCOMES = "outcomes.jsonl"
+OUTCOME = "outcome.json"
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a scenario; `reason` is empty when it passed."""
+    """What became of a scenario; `reason` is empty when it passed, else `log` is the end of what tells most of it."""
 
     package: str
     name: str
     reason: str
     seconds: float
+    log: str = ""
+
+    @property
+    def title(self) -> str:
+        """Its name on the command line."""
+        return f"kernel/{self.name}" if ".kernel." in self.package else self.name
 
     @property
     def shows(self) -> str:
@@ -57,31 +64,31 @@ class Runner:
         self._console = Console(width=140)
 
     def run(self, names: list[str]) -> list[Outcome]:
-        """Run these scenarios; each outcome is shown and written down as soon as it is known."""
-        self.out.mkdir(parents=True, exist_ok=True)
-        with (self.out / OUTCOMES).open("w") as record:
-            outcomes = []
-            for name in names:
-                outcome = self._run(name)
-                outcomes.append(outcome)
-                print(json.dumps(asdict(outcome)), file=record, flush=True)
-        return outcomes
+        """Run those of these scenarios that no other runner has begun; each outcome is shown and kept at once."""
+        return [self._run(name) for name in names if self._begin(name)]
+
+    def _begin(self, name: str) -> bool:
+        try:
+            (self.out / name).mkdir(parents=True)
+        except FileExistsError:
+            return False
+        return True
 
     def _run(self, name: str) -> Outcome:
         logs, begin, reason = self.out / name, time.monotonic(), ""
-        shutil.rmtree(logs, ignore_errors=True)
-        logs.mkdir(parents=True)
         module = _module(self.package, name)
         try:
-            with self._lab(logs.resolve()) as lab, _limit(getattr(module, "LIMIT", LIMIT)):
+            with self._lab(logs.resolve()) as lab, telling.keeping(lab, logs), _limit(getattr(module, "LIMIT", LIMIT)):
                 module.run(lab)
                 self._judge(lab)
         except Exception as error:  # whatever it is, the next scenario runs
             reason = failure(error)
             (logs / "failure.txt").write_text(f"{reason}\n\n{traceback.format_exc()}")
-        outcome = Outcome(self.package, name, reason, time.monotonic() - begin)
+        log = telling.told(logs) if reason else ""
+        outcome = Outcome(self.package, name, reason, time.monotonic() - begin, log)
+        (logs / OUTCOME).write_text(json.dumps(asdict(outcome)))
         result = f"failed: {reason}\n    its logs: {logs}" if reason else "passed"
-        self._console.print(f"{name}: {result} ({outcome.seconds:.1f} s)", markup=False, highlight=False)
+        self._console.print(f"{outcome.title}: {result} ({outcome.seconds:.1f} s)", markup=False, highlight=False)
         return outcome
 
 
@@ -90,24 +97,31 @@ def scenarios(package: str) -> list[str]:
     return sorted(module.name for module in pkgutil.iter_modules(import_module(package).__path__))
 
 
+def forget(out: Path, names: list[str]) -> None:
+    """Remove what an earlier run left of these scenarios."""
+    for name in names:
+        shutil.rmtree(out / name, ignore_errors=True)
+
+
 def recorded(package: str, out: Path, names: list[str], otherwise: str) -> list[Outcome]:
-    """The outcomes that a runner wrote down below `out`; scenarios without one failed for the reason `otherwise`."""
-    record = out / OUTCOMES
-    lines = record.read_text().splitlines() if record.exists() else []
-    known = {outcome.name: outcome for outcome in (Outcome(**json.loads(line)) for line in lines)}
-    return [known.get(name, Outcome(package, name, otherwise, 0.0)) for name in names]
+    """The outcomes that runners have kept below `out`; scenarios without one failed for the reason `otherwise`."""
+    return [_recorded(out / name) or Outcome(package, name, otherwise, 0.0, telling.told(out / name)) for name in names]
 
 
-def table(outcomes: list[Outcome]) -> Table:
-    """A line for each scenario: its name, what it shows, the result, the time."""
+def _recorded(logs: Path) -> Outcome | None:
+    kept = logs / OUTCOME
+    return Outcome(**json.loads(kept.read_text())) if kept.exists() else None
+
+
+def table(outcomes: list[Outcome], elapsed: float) -> Table:
+    """A line for each scenario: its name, what it shows, the result, the time; below, all took `elapsed` seconds."""
     view = Table("scenario", "shows", "result", "seconds", show_footer=True)
     for outcome in outcomes:
-        where = "kernel/" if ".kernel." in outcome.package else ""
         result = "[red]failed" if outcome.reason else "[green]passed"
-        view.add_row(where + outcome.name, outcome.shows, result, f"{outcome.seconds:.1f}")
+        view.add_row(outcome.title, outcome.shows, result, f"{outcome.seconds:.1f}")
     failed = sum(bool(outcome.reason) for outcome in outcomes)
     view.columns[0].footer = f"{len(outcomes)} scenarios"
-    view.columns[1].footer = f"{len(outcomes) - failed} passed, {failed} failed"
+    view.columns[1].footer = f"{len(outcomes) - failed} passed, {failed} failed, in {elapsed:.0f} s"
     view.columns[3].footer = f"{sum(outcome.seconds for outcome in outcomes):.0f}"
     return view
 

@@ -57,7 +57,7 @@ class DaemonProcess:
             command += ["--keylog", self.keys]
         with self.log.open("a") as log:
             self.process = self.namespace.start(*command, stdout=log)
-        wait_until(self._answers, 30, f"{self.namespace.name}: an answer of the daemon")
+        wait_until(self._answers, 60, f"{self.namespace.name}: an answer of the daemon")
 
     def stop(self) -> int:
         """Ask it to end and return its exit code."""

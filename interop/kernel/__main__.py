@@ -1,4 +1,4 @@
-"""Run the kernel's scenarios alone, in the guest: `python -m interop.kernel [--out DIR] [NAME …]`.
+"""Run the kernel's scenarios alone, in guests: `python -m interop.kernel [--out DIR] [NAME …]`.
 
 Exit code 1: one failed, 2: none can run.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from pathlib import Path
 
 from interop.__main__ import report, unable
@@ -29,7 +30,9 @@ def main() -> int:
         return guest.inside(arguments.guest, arguments.out, names)
     if unable(BUILD, guest.BUILD):
         return 2
-    return report(guest.run(debian_root(), arguments.out, names), arguments.out / "loss" / "loss.json")
+    begin = time.monotonic()
+    with guest.Guests(debian_root(), arguments.out, names) as guests:
+        return report(guests.outcomes(), time.monotonic() - begin, arguments.out)
 
 
 if __name__ == "__main__":

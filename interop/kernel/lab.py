@@ -33,7 +33,7 @@ class KernelDaemon(DaemonProcess):
         command += ["--socket", self.socket, "--backend", "xfrm"]
         with self.log.open("a") as log:
             self.process = self.namespace.start(*command, stdout=log)
-        wait_until(self._answers, 30, f"{self.namespace.name}: an answer of the daemon")
+        wait_until(self._answers, 60, f"{self.namespace.name}: an answer of the daemon")
 
 
 class PinnedPing(RunningPing):
@@ -73,10 +73,14 @@ class KernelLab:
             (self.logs / f"{side.name}.kernel").write_text(self.kernel(side))
         for daemon in self._daemons:
             daemon.stop()
-        for peer in self._peers:
-            peer.collect()
+        self.collect()
         self._capture.close()
         self._stack.close()
+
+    def collect(self) -> None:
+        """Keep what the peers have logged so far."""
+        for peer in self._peers:
+            peer.collect()
 
     def ikeclone(
         self, end: End = WEST, settings: Mapping[str, str | None] | None = None, setup: str = ""
