@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import os
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
@@ -37,9 +38,17 @@ IPSEC_CONF = {
 
 
 def debian_root() -> Path:
-    """The root with strongSwan, made now if it is not there; raises CalledProcessError if that fails."""
-    made = subprocess.run([BUILD], stdout=subprocess.PIPE, text=True, check=True)
-    return Path(made.stdout.strip())
+    """The root with the peers, made now if it is not there; no other build removes it while this process lives.
+
+    Raises CalledProcessError if it cannot be made.
+    """
+    while True:
+        made = subprocess.run([BUILD], stdout=subprocess.PIPE, text=True, check=True)
+        root = Path(made.stdout.strip())
+        with suppress(FileNotFoundError):
+            fcntl.flock(os.open(root, os.O_RDONLY | os.O_CLOEXEC), fcntl.LOCK_SH)
+        if root.is_dir():
+            return root
 
 
 def private_mounts(root: Path) -> None:
@@ -172,7 +181,7 @@ class Lab:
         """A ping from west to east that goes on meanwhile."""
         return RunningPing(self.west, WEST.inner, EAST.inner)
 
-    def wait(self, condition: Callable[[], object], what: str, seconds: float = 10.0) -> float:
+    def wait(self, condition: Callable[[], object], what: str, seconds: float = 30.0) -> float:
         """Wait until the condition holds, return how long it took; raises TimeoutError about `what`."""
         return wait_until(condition, seconds, what)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,21 +15,32 @@ from ikeclone.demo.namespaces import Namespace
 from ikeclone.demo.pings import RunningPing, ping
 from ikeclone.demo.tunnel import DEVICE, hosts
 from ikeclone.demo.waiting import wait_until
+from interop.kernel.cpus import CPUS as CPUS
+from interop.kernel.cpus import seeing
 from interop.kernel.libreswan import Libreswan
 from interop.kernel.strongswan import KernelStrongSwan
 from interop.lab import EAST, IPSEC_CONF, WEST, scratch
 from interop.strongswan import SECRET, End
 
-CPUS = (0, 1, 2, 3)
 CONNECTION_NAME = "gw"
 
 
 class KernelDaemon(DaemonProcess):
-    """`ikeclone daemon --backend xfrm`."""
+    """`ikeclone daemon --backend xfrm`, to which these CPUs of the guest are online."""
+
+    cpus: Collection[int] = CPUS
 
     def start(self, keylog: bool = False) -> None:
         """Start it and wait until it answers; raises RuntimeError if it ends instead."""
-        command: list[str | Path] = [IKECLONE, "daemon", "--config", self._conf, "--secrets", self._secrets]
+        command: list[str | Path] = [
+            *seeing(self.cpus),
+            IKECLONE,
+            "daemon",
+            "--config",
+            self._conf,
+            "--secrets",
+            self._secrets,
+        ]
         command += ["--socket", self.socket, "--backend", "xfrm"]
         with self.log.open("a") as log:
             self.process = self.namespace.start(*command, stdout=log)
@@ -83,11 +94,15 @@ class KernelLab:
             peer.collect()
 
     def ikeclone(
-        self, end: End = WEST, settings: Mapping[str, str | None] | None = None, setup: str = ""
+        self,
+        end: End = WEST,
+        settings: Mapping[str, str | None] | None = None,
+        setup: str = "",
+        cpus: Collection[int] = CPUS,
     ) -> KernelDaemon:
         """Start our daemon on one side, with the connection `gw`; `settings` add to it, or with None leave one out.
 
-        `setup` is a line of `config setup`.
+        `setup` is a line of `config setup`. Only `cpus` are online to it.
         """
         side = self.side(end)
         directory = self.logs / side.name
@@ -97,18 +112,23 @@ class KernelLab:
         conf = "\n".join(["config setup", f"    {setup}", "conn gw", *lines, ""])
         secrets = f'@west @east : PSK "{SECRET}"\n'
         daemon = KernelDaemon(side, directory, conf, secrets, self._sockets / f"{side.name}.sock")
+        daemon.cpus = cpus
         self._daemons.append(daemon)
         daemon.start()
         return daemon
 
     def strongswan(
-        self, end: End = EAST, connection: Mapping[str, str] | None = None, **child: str
+        self,
+        end: End = EAST,
+        connection: Mapping[str, str] | None = None,
+        cpus: Collection[int] = CPUS,
+        **child: str,
     ) -> KernelStrongSwan:
-        """Start strongSwan on one side, with these settings of its connection and its child."""
+        """Start strongSwan on one side, with these settings of its connection and its child, and these CPUs online."""
         other = WEST if end is EAST else EAST
         peer = KernelStrongSwan(self.side(end), self._root, end, other, self.logs)
         self._peers.append(peer)
-        peer.begin(child, connection or {})
+        peer.begin(child, connection or {}, cpus)
         return peer
 
     def libreswan(self, end: End = EAST, **settings: str) -> Libreswan:
@@ -141,7 +161,7 @@ class KernelLab:
         statistics = side.run("awk", "$2", "/proc/net/xfrm_stat")
         return "\n".join((side.ip("-s xfrm state list nokeys"), side.ip("xfrm policy list nosock"), statistics))
 
-    def wait(self, condition: Callable[[], object], what: str, seconds: float = 10.0) -> float:
+    def wait(self, condition: Callable[[], object], what: str, seconds: float = 30.0) -> float:
         """Wait until the condition holds, return how long it took; raises TimeoutError about `what`."""
         return wait_until(condition, seconds, what)
 

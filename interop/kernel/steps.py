@@ -9,6 +9,8 @@ from ikeclone.demo.daemons import DaemonProcess
 from interop.kernel.lab import KernelLab
 from interop.kernel.states import states
 
+PATIENCE = 30.0  # seconds
+
 
 def child_serials(daemon: DaemonProcess) -> set[int]:
     """The numbers of its Child SAs, of which several may have one name."""
@@ -22,14 +24,16 @@ def ike_serials(daemon: DaemonProcess) -> set[int]:
     return {sa.serial for sa in daemon.ike_sas()}
 
 
-def renew_children(lab: KernelLab, daemon: DaemonProcess, rekey: Callable[[], object]) -> None:
+def renew_children(
+    lab: KernelLab, daemon: DaemonProcess, rekey: Callable[[], object], patience: float = PATIENCE
+) -> None:
     """Call `rekey` and wait until as many other Child SAs are in the place of all that there were."""
-    _renew(lab, lambda: child_serials(daemon), rekey, "Child SAs")
+    _renew(lab, lambda: child_serials(daemon), rekey, "Child SAs", patience)
 
 
-def renew_ike(lab: KernelLab, daemon: DaemonProcess, rekey: Callable[[], object]) -> None:
+def renew_ike(lab: KernelLab, daemon: DaemonProcess, rekey: Callable[[], object], patience: float = PATIENCE) -> None:
     """Call `rekey` and wait until another IKE SA is in the place of the one that there was."""
-    _renew(lab, lambda: ike_serials(daemon), rekey, "IKE SAs")
+    _renew(lab, lambda: ike_serials(daemon), rekey, "IKE SAs", patience)
 
 
 def expect_no_states(lab: KernelLab) -> None:
@@ -37,7 +41,9 @@ def expect_no_states(lab: KernelLab) -> None:
     lab.wait(lambda: not states(lab.west) and not states(lab.east), "kernels without states")
 
 
-def _renew(lab: KernelLab, serials: Callable[[], set[int]], rekey: Callable[[], object], what: str) -> None:
+def _renew(
+    lab: KernelLab, serials: Callable[[], set[int]], rekey: Callable[[], object], what: str, patience: float
+) -> None:
     before = serials()
     rekey()
-    lab.wait(lambda: len(serials()) == len(before) and not before & serials(), f"other {what} than {before}")
+    lab.wait(lambda: len(serials()) == len(before) and not before & serials(), f"other {what} than {before}", patience)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from ikeclone.demo.waiting import wait_until
+from interop.kernel.cpus import CPUS, seeing
 from interop.strongswan import SECRET, StrongSwan
 
 STRONGSWAN_CONF = """\
@@ -54,8 +55,11 @@ secrets {{ ike-1 {{ id-1 = {local.name}
 class KernelStrongSwan(StrongSwan):
     """One charon, started by `begin`."""
 
-    def begin(self, child: Mapping[str, str], connection: Mapping[str, str]) -> None:
-        """Start charon and load the connection `gw` with its child `net`; both get these settings too."""
+    def begin(self, child: Mapping[str, str], connection: Mapping[str, str], cpus: Collection[int] = CPUS) -> None:
+        """Start charon and load the connection `gw` with its child `net`; both get these settings too.
+
+        Only `cpus` are online to charon.
+        """
         self._outside.mkdir(exist_ok=True)
         (self._outside / "vici").unlink(missing_ok=True)
         settings = {"child": _lines(child), "connection": _lines(connection)}
@@ -63,9 +67,15 @@ class KernelStrongSwan(StrongSwan):
         (self._outside / "swanctl.conf").write_text(conf)
         (self._outside / "strongswan.conf").write_text(STRONGSWAN_CONF.format(run=self._run))
         with (self.logs / f"{self.local.name}.strongswan.err").open("w") as errors:
-            self.process = self.namespace.start(*self._inside("/usr/sbin/charon-systemd"), stdout=errors)
+            charon = (*seeing(cpus, self.root), *self._inside("/usr/sbin/charon-systemd"))
+            self.process = self.namespace.start(*charon, stdout=errors)
         wait_until((self._outside / "vici").is_socket, 20, "strongSwan's control socket")
         self.swanctl("--load-all", "--file", str(self._run / "swanctl.conf"))
+
+    def end(self) -> None:
+        """Have it end in order; another can be started."""
+        self.process.terminate()
+        self.process.wait(10)
 
 
 def _lines(settings: Mapping[str, str]) -> str:
