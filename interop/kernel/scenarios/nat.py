@@ -1,5 +1,6 @@
 """A router with NAT between them: ESP in UDP, clones; the router's address and port change, and the tunnel follows."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -81,5 +82,4 @@ def expect_mapping(east: DaemonProcess, address: str, first: int) -> None:
 
 def destinations(lab: KernelLab) -> set[str]:
     """Where east's states send to."""
-    listed = lab.east.ip("-o xfrm state")
-    return {line.split()[3] for line in listed.splitlines() if line.startswith(f"src {SERVER} ")}
+    return set(re.findall(rf"^src {SERVER} dst (\S+)", lab.east.ip("xfrm state"), re.MULTILINE))
