@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -50,7 +49,7 @@ class Guests:
     ) -> None:
         for process in self._processes:
             if process.poll() is None:
-                process.send_signal(signal.SIGINT)  # vm ends its guest
+                process.terminate()
         self._pool.shutdown()
 
     def outcomes(self) -> list[Outcome]:
