@@ -74,8 +74,8 @@ def report(outcomes: list[Outcome], elapsed: float, guests: Path) -> int:
 
 
 def loss_table(losses: dict[str, dict[str, int]]) -> Table:
-    """How many of 600 pings each daemon lost, by the delay of the cable in milliseconds."""
-    view = Table("pings lost of 600", *(f"{delay} ms each way" for delay in losses["ikeclone"]))
+    """How many pings each daemon lost until 600 were answered, by the delay of the cable in milliseconds."""
+    view = Table("pings lost, 600 answered", *(f"{delay} ms each way" for delay in losses["ikeclone"]))
     for daemon, lost in losses.items():
         view.add_row(daemon, *map(str, lost.values()))
     return view

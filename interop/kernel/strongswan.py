@@ -75,7 +75,7 @@ class KernelStrongSwan(StrongSwan):
     def end(self) -> None:
         """Have it end in order; another can be started."""
         self.process.terminate()
-        self.process.wait(10)
+        self.process.wait(30)
 
 
 def _lines(settings: Mapping[str, str]) -> str:
