@@ -16,13 +16,14 @@ from typing import Final, Protocol
 
 from ikeclone.errors import BackendError
 from ikeclone.handling import Handling, Interface, Mark, Offload
+from ikeclone.limits import Limits, Volume
 from ikeclone.numbers import Encr, Integ
 from ikeclone.selectors import IPAddress, IPNetwork, TrafficSelector
 
 __all__ = [
     "Acquire", "Backend", "BackendError", "ChildSa", "Counters", "Encr", "EspKeys", "EspSuite", "Event", "Expire",
-    "Handling", "IPAddress", "IPNetwork", "Integ", "Interface", "Lost", "Mark", "Mode", "Offload", "Path", "Policy",
-    "Remapped", "TrafficSelector", "online_cpus",
+    "Handling", "IPAddress", "IPNetwork", "Integ", "Interface", "Limits", "Lost", "Mark", "Mode", "Offload", "Path",
+    "Policy", "Remapped", "TrafficSelector", "Volume", "online_cpus",
 ]  # fmt: skip
 
 _ONLINE: Final = FilePath("/sys/devices/system/cpu/online")
@@ -113,7 +114,8 @@ class ChildSa:
 
     `cpu` None makes it the connection's fallback: it carries the packets of every CPU that has no clone, each of which
     raises an Acquire if `clones` are to be had. The outbound SA is used from `activate` on. `replaces` is the inbound
-    SPI of the SA that this one rekeys.
+    SPI of the SA that this one rekeys. When either direction reaches the soft and then the hard one of its `limits`,
+    which the sequence numbers are among, the data plane raises an Expire.
     """
 
     connection: str
@@ -132,6 +134,7 @@ class ChildSa:
     replaces: int | None = None
     clones: bool = True
     handling: Handling = field(default_factory=Handling)
+    limits: Limits = field(default_factory=Limits)
 
 
 @dataclass(slots=True)
@@ -162,7 +165,7 @@ class Acquire:
 
 @dataclass(frozen=True, slots=True)
 class Expire:
-    """The SA with this inbound SPI is nearly (`hard` False) or wholly used up, by sequence numbers or lifetime."""
+    """The SA with this inbound SPI has reached the soft or the hard one of its limits; each is told once."""
 
     inbound_spi: int
     hard: bool

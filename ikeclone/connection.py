@@ -8,7 +8,7 @@ from ipaddress import IPv4Interface, IPv6Interface, ip_address
 
 from cryptography import x509
 
-from ikeclone.backend import Handling, Mode
+from ikeclone.backend import Handling, Mode, Volume
 from ikeclone.crypto.signature import PublicKey, SignaturePolicy
 from ikeclone.numbers import EapType, IdType
 from ikeclone.pki.dn import Name, is_name
@@ -218,8 +218,8 @@ class Connection:
     A clone that is unused for `clones_idle` seconds is taken down, 0 leaves it; with `clones_encap` each sends ESP in
     UDP from a port of its own. With `ppk` YES there must be a postquantum preshared key, with AUTO the first that fits
     is used if the peer has it; `ppk_ids` are the names of those that it may be, all if empty. `ike` and `esp` are
-    proposals in order of preference, without SPIs. `dns` and `domains` are the name servers, and the domains that they
-    know of, for a peer that gets its address from us.
+    proposals in order of preference, without SPIs. A Child SA ends when a direction has carried `volume`. `dns` and
+    `domains` are the name servers, and the domains that they know of, for a peer that gets its address from us.
     """
 
     name: str
@@ -244,6 +244,7 @@ class Connection:
     mobike: bool = False
     childless: Childless = Childless.ALLOW
     timing: Timing = field(default_factory=Timing)
+    volume: Volume = field(default_factory=Volume)
     handling: Handling = field(default_factory=Handling)
     dns: tuple[IPAddress, ...] = ()
     domains: tuple[str, ...] = ()

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import count
 
-from ikeclone.backend import Acquire, BackendError, ChildSa, Counters, Event, IPAddress, Path, Policy
+from ikeclone.backend import Acquire, BackendError, ChildSa, Counters, Event, Expire, IPAddress, Path, Policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +121,7 @@ class MemoryBackend:
         """A packet of the connection's traffic leaves on a CPU; without a clone there, an Acquire is raised."""
         clone = self.outbound.get((connection, cpu))
         if clone is None:
-            self.events.append(Acquire(connection, cpu))
-            self._wake.set()
+            self._tell(Acquire(connection, cpu))
             clone = self.outbound.get((connection, None))
         if clone is None:
             return None
@@ -130,9 +129,10 @@ class MemoryBackend:
         counters.out_packets += 1
         counters.out_bytes += size
         counters.out_last = self._clock()
-        if self.installed[clone].cpu is None:
-            counters.out_by_cpu[cpu] = counters.out_by_cpu.get(cpu, 0) + 1
         sa = self.installed[clone]
+        if sa.cpu is None:
+            counters.out_by_cpu[cpu] = counters.out_by_cpu.get(cpu, 0) + 1
+        self._measure(sa, counters.out_bytes, counters.out_packets, size)
         return Packet(sa.outbound_spi, sa.outbound_keys.encryption, size)
 
     def receive(self, packet: Packet) -> ChildSa | None:
@@ -144,7 +144,18 @@ class MemoryBackend:
         counters.in_packets += 1
         counters.in_bytes += packet.size
         counters.in_last = self._clock()
+        self._measure(sa, counters.in_bytes, counters.in_packets, packet.size)
         return sa
+
+    def _measure(self, sa: ChildSa, octets: int, packets: int, size: int) -> None:
+        """Tell of the limits that a direction of an SA has reached with its last packet."""
+        for hard, limit in ((False, sa.limits.soft), (True, sa.limits.hard)):
+            if limit.is_reached(octets, packets) and not limit.is_reached(octets - size, packets - 1):
+                self._tell(Expire(sa.inbound_spi, hard))
+
+    def _tell(self, event: Event) -> None:
+        self.events.append(event)
+        self._wake.set()
 
     def _sa(self, inbound_spi: int) -> ChildSa:
         if inbound_spi not in self.installed:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from cryptography.x509 import CertificateRevocationList
 
+from ikeclone.backend import Volume
 from ikeclone.config.models import ConnKeywords, Setup
 from ikeclone.config.papers import Papers
 from ikeclone.config.problems import Place
@@ -71,6 +72,7 @@ class Conn:
             mobike=said.mobike,
             childless=said.childless,
             timing=said.timing(),
+            volume=Volume(said.ipsec_max_bytes, said.ipsec_max_packets),
             handling=said.handling(local.interface_addresses),
             dns=said.modecfgdns,
             domains=said.modecfgdomains,

@@ -190,6 +190,8 @@ class ConnKeywords(HandlingKeywords, ModecfgKeywords):
     reauth: YesNo = False
     ikelifetime: Lifetime = _TIMING.ike_lifetime
     ipsec_lifetime: Lifetime = _TIMING.child_lifetime
+    ipsec_max_bytes: Annotated[int | None, PlainValidator(values.amount("iB"))] = None
+    ipsec_max_packets: Annotated[int | None, PlainValidator(values.amount("i"))] = None
     rekeymargin: Lifetime = _TIMING.margin
     rekeyfuzz: Annotated[float, PlainValidator(values.percent)] = _TIMING.fuzz
     retransmit_interval: Annotated[float, PlainValidator(values.duration(60, unit="ms"))] = _TIMING.retransmit_first

@@ -17,6 +17,8 @@ T = TypeVar("T")
 
 _UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _DURATION = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,9})?)(us|ms|s|m|h|d|w)?")
+_AMOUNT = re.compile(r"([0-9]{1,19})([A-Za-z]+)?", re.ASCII)
+_MOST = 1 << 63
 _PERCENT = re.compile(r"([0-9]{1,4})%")
 _NUMBER = re.compile(r"[0-9]{1,10}")
 _DOMAIN = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
@@ -77,6 +79,20 @@ def duration(most: float, *, unit: str = "s", zero: bool = False) -> Callable[[s
         if seconds > most or not (seconds or zero):
             raise ValueError(f"must be {'from 0' if zero else 'above 0'} to {most:g} seconds")
         return seconds
+
+    return parse
+
+
+def amount(unit: str) -> Callable[[str], int]:
+    """A whole number above 0, in powers of 1024 with a suffix: K, M, G, T, P or E, and the `unit`."""
+    suffixes = {letter + unit: 1024 ** (power + 1) for power, letter in enumerate("KMGTPE")}
+
+    def parse(text: str) -> int:
+        match = _AMOUNT.fullmatch(text)
+        scale = suffixes.get(match[2]) if match and match[2] else 1
+        if not match or scale is None or not 0 < int(match[1]) * scale <= _MOST:
+            raise ValueError(f"must be a number from 1 to 2^63, with {', '.join(suffixes)} behind it or without")
+        return int(match[1]) * scale
 
     return parse
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from ikeclone.backend import EspSuite, Mode, Path
+from ikeclone.backend import EspSuite, Limits, Mode, Path
 from ikeclone.selectors import TrafficSelector
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ class Child:
     tunnel: Tunnel
     state: ChildState = ChildState.INSTALLED
     active: bool = False
+    limits: Limits = field(default_factory=Limits)
 
     @property
     def inbound_spi(self) -> int:

@@ -10,8 +10,8 @@ from ikeclone.connection import Auto, Connection
 from ikeclone.ike.actions import InstallChild, Kind, MoveChild, RemoveChild, Route, Unroute
 from ikeclone.ike.child import Child, ChildState, Selectors
 from ikeclone.ike.clones import Clones
-from ikeclone.ike.established import rekey_after
 from ikeclone.ike.informational import DeleteChildren
+from ikeclone.ike.lifetimes import Lifetimes
 from ikeclone.ike.narrowing import of_end
 from ikeclone.ike.negotiation import Keyed
 from ikeclone.ike.rekey_child import RekeyChild
@@ -32,6 +32,7 @@ class Children:
         self.clones = Clones(tunnel.connection.clones, self._host.fraction())
         self.rekeys: dict[Child, RekeyChild] = {}
         self.senders = Senders(self._host, self.clones)
+        self.lifetimes = Lifetimes(tunnel)
         self.trap()
 
     def trap(self) -> None:
@@ -64,11 +65,12 @@ class Children:
         child = Child(
             self._host.serial(), self._connection.name, instance, cpu, agreement, path, now, opened_by_us, self._tunnel
         )
+        child.limits = self.lifetimes.limits(agreement.suite, opened_by_us=opened_by_us)
         if not self.clones.children or (self._policy and self._differs(self._policy, sa)):
             self._route(agreement.local, agreement.remote)
         sa.children[child.inbound_spi] = self.clones.children[child.inbound_spi] = child
         self._host.emit(InstallChild(self._child_sa(sa, child, keyed, replaces)))
-        self._start_timers(child, now)
+        self.lifetimes.start(child, now)
         kind, verb = (Kind.CHILD_UP, "up") if replaces is None else (Kind.CHILD_REKEYED, "rekeyed")
         self._host.report(self._connection.name, kind, _describe(child, verb), child.inbound_spi)
         if cpu is None and replaces is None:
@@ -100,6 +102,7 @@ class Children:
             replaces=replaces.inbound_spi if replaces is not None else None,
             clones=agreement.per_resource,
             handling=self._connection.handling,
+            limits=child.limits,
         )
 
     def remove(self, sa: IkeSa, child: Child, now: float, *, by_peer: bool = False) -> None:
@@ -148,34 +151,6 @@ class Children:
         udp = sa.abilities.nat.encapsulate
         child.path = self._path(path, child.instance, udp=udp)
         self._host.emit(MoveChild(child.inbound_spi, child.path, udp))
-
-    def _start_timers(self, child: Child, now: float) -> None:
-        timing = self._connection.timing
-        lifetime = timing.child_lifetime
-        if self._connection.rekey:
-            # The clones' times are far apart; a little chance keeps the two sides' apart as well.
-            phase = (self.clones.spread(child.instance) + self._host.fraction() / 256) % 1.0
-            after = rekey_after(lifetime, timing, phase)
-            self._host.timers.set(child, "rekey", now + after, lambda at: self._rekey(child, at))
-        self._host.timers.set(child, "expire", now + lifetime, lambda at: self._expire(child, at))
-
-    def rekey_later(self, child: Child, now: float) -> None:
-        """A rekey failed: try again in a moment, at random so that two sides do not collide again."""
-        delay = self._host.settings.retry_delay * (0.2 + self._host.fraction())
-        self._host.timers.set(child, "rekey", now + delay, lambda at: self._rekey(child, at))
-
-    def _rekey(self, child: Child, now: float) -> None:
-        if child.state is ChildState.INSTALLED and (owner := self._owner(child)) is not None:
-            owner.enqueue(RekeyChild(owner, child), now)
-
-    def _expire(self, child: Child, now: float) -> None:
-        if child.state is not ChildState.DELETING and (owner := self._owner(child)) is not None:
-            owner.enqueue(DeleteChildren(owner, (child,)), now)
-
-    def _owner(self, child: Child) -> IkeSa | None:
-        """The IKE SA that has this Child SA, if it is fit for exchanges; for a moment there may be two of them."""
-        sas = (sa for sa in self._tunnel.endpoint.ike_sas() if sa.children.get(child.inbound_spi) is child)
-        return next((sa for sa in sas if sa.state is State.ESTABLISHED), None)
 
     # Routing
 

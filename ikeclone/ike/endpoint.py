@@ -125,12 +125,9 @@ class Endpoint:
             tunnel.openings.survey(counters, now)
 
     def expire(self, event: Expire, now: float) -> None:
-        """An SA is used up: rekey it, or when nothing is left of it, replace it."""
+        """An SA has reached one of its limits."""
         for tunnel, sa, child in self._children((event.inbound_spi,)):
-            if event.hard:
-                tunnel.children.replace_lost(sa, child, now)
-            else:
-                tunnel.children.rekey_later(child, now)
+            tunnel.children.lifetimes.used_up(sa, child, now, hard=event.hard)
 
     def lost(self, event: Lost, now: float) -> None:
         """The data plane lost these SAs: they cannot be rekeyed, as nobody receives on them; make them anew."""

@@ -90,7 +90,7 @@ class RekeyChild(Exchange):
             tunnel.children.lose(self.sa, self.old, now)
         else:
             tunnel.note(Kind.PROGRESS, f"rekeying {self.old.name} failed, will try again: {error}")
-            tunnel.children.rekey_later(self.old, now)
+            tunnel.children.lifetimes.rekey_later(self.old, now)
 
     def dropped(self) -> None:
         self.old.tunnel.children.rekeys.pop(self.old, None)

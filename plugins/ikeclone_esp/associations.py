@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final
 
 import numpy as np
 
-from ikeclone.backend import ChildSa, Event, Expire
+from ikeclone.backend import ChildSa
 from ikeclone_esp import flows
 from ikeclone_esp.ciphers import Aead, EspCipher, make_cipher
 from ikeclone_esp.counters import Row
 from ikeclone_esp.flows import Flow, Selectors
+from ikeclone_esp.meter import Meter, Report
 from ikeclone_esp.paths import EspPath
 from ikeclone_esp.replay import ReplayWindow
 
-Report = Callable[[Event], None]
-_SOFT: Final = 0.9  # of the sequence numbers: time to rekey
 _MOST_FLOWS: Final = 4096
 
 
@@ -31,31 +29,24 @@ class OutboundSa:
         self.selectors = Selectors(sa.local, sa.remote)
         self.number = 0
         self._last = (1 << 64 if self.esn else 1 << 32) - 1
-        self._soft = int(self._last * _SOFT)
-        self._report = report
+        self._meter = Meter(sa, report)
 
-    def claim(self, count: int) -> int:
-        """The first of `count` sequence numbers for packets to send, or 0 when they are used up."""
+    def claim(self, count: int, octets: int) -> int:
+        """The first of `count` sequence numbers for packets to send with so many octets; 0 when the SA is used up."""
         first, end = self.number + 1, self.number + count
         if end > self._last:
-            self._expire(hard=True)
-            self._last = -1  # say so once
+            self._meter.end()
+        if self._meter.used_up:
             return 0
-        if end > self._soft:
-            self._expire(hard=False)
-            self._soft = self._last
         self.number = end
+        self._meter.add(count, octets)
         return first
-
-    def _expire(self, *, hard: bool) -> None:
-        if self._last >= 0:
-            self._report(Expire(self.sa.inbound_spi, hard))
 
 
 class InboundSa:
     """Receives on a Child SA."""
 
-    def __init__(self, sa: ChildSa, row: Row) -> None:
+    def __init__(self, sa: ChildSa, row: Row, report: Report) -> None:
         self.sa, self.row = sa, row
         self.spi = sa.inbound_spi.to_bytes(4, "big")
         self.esn = sa.suite.esn
@@ -64,7 +55,13 @@ class InboundSa:
         self.window = ReplayWindow(max(sa.replay_window, 64), self.esn)
         self.remote: tuple[str, int] | None = None  # where authentic packets are known to come from
         self._selectors = Selectors(sa.local, sa.remote)
+        self._meter = Meter(sa, report)
         self._known: dict[bytes | Flow, bool] = {}
+
+    def received(self, packets: int, octets: int) -> None:
+        """Count packets that were delivered."""
+        self.row.received(packets, octets)
+        self._meter.add(packets, octets)
 
     def admits(self, packet: memoryview) -> bool:
         """Whether the SA is for this inner packet (RFC 4301 section 5.2). Raises ValueError for what is no packet."""

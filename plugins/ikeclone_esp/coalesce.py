@@ -251,4 +251,4 @@ class Coalescer:
         except OSError:
             sa.row.dropped("device", packets)
         else:
-            sa.row.received(packets, octets)
+            sa.received(packets, octets)

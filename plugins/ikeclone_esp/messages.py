@@ -20,12 +20,14 @@ from ikeclone.backend import (
     Expire,
     Handling,
     Integ,
+    Limits,
     Mode,
     Offload,
     Path,
     Policy,
     Remapped,
     TrafficSelector,
+    Volume,
 )
 
 LARGEST: Final = 1 << 17  # octets of a message; the largest has an SA's selectors
@@ -152,7 +154,8 @@ _CLASSES: Final[dict[str, Any]] = {
     for cls in (
         *(Setup, Neighbour, UseSocket, DropSocket, Reserve, Route, Unroute, Fallback, Request, Done, Ready),
         *(Install, Activate, Deactivate, Remove, Move),
-        *(Acquire, ChildSa, EspKeys, EspSuite, Expire, Handling, Path, Policy, Remapped, TrafficSelector),
+        *(Acquire, ChildSa, EspKeys, EspSuite, Expire, Handling, Limits, Path),
+        *(Policy, Remapped, TrafficSelector, Volume),
     )
 }
 _VALUES: Final[dict[str, Any]] = {"Mode": Mode, "Encr": Encr, "Integ": Integ, "Offload": Offload,

@@ -11,9 +11,10 @@ from ipaddress import ip_address
 from typing import Final
 
 from ikeclone.backend import Path, Remapped
-from ikeclone_esp.associations import InboundSa, Report
+from ikeclone_esp.associations import InboundSa
 from ikeclone_esp.counters import Row
 from ikeclone_esp.handover import CIPHERTEXT, Handover, Tag
+from ikeclone_esp.meter import Report
 from ikeclone_esp.unseal import Unsealer
 
 _BUFFER: Final = 65536

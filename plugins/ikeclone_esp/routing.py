@@ -9,8 +9,9 @@ from typing import Final
 
 from ikeclone.backend import Acquire, Policy
 from ikeclone_esp import flows
-from ikeclone_esp.associations import OutboundSa, Report
+from ikeclone_esp.associations import OutboundSa
 from ikeclone_esp.flows import Flow, Selectors
+from ikeclone_esp.meter import Report
 
 _ASK_AGAIN: Final = 1.0  # seconds between two Acquires for a connection on this CPU
 _MOST_FLOWS: Final = 4096

@@ -92,7 +92,7 @@ class Sealer:
         rows, last = self._segmenter.split()
         frames = self._frames
         octets = frames.length + (rows - 1) * frames.layout.header
-        number = sa.claim(rows)
+        number = sa.claim(rows, octets)
         if not number:
             sa.row.dropped("exhausted", rows)
             return

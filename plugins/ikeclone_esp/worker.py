@@ -170,7 +170,7 @@ class Worker:
     def _install(self, sa: ChildSa, index: int) -> None:
         row = self._counters.row(index)
         outbound = OutboundSa(sa, self._path(sa.path, udp=sa.udp_encapsulation), row, self._report)
-        inbound = InboundSa(sa, row)
+        inbound = InboundSa(sa, row, self._report)
         self._outbound[sa.inbound_spi] = outbound
         self._receiver.install(inbound)
 

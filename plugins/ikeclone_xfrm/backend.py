@@ -46,7 +46,7 @@ _FIRST_SPI: Final = 0x10000
 _OVERLAP: Final = 2.0  # seconds
 _BOUND: Final = "a state for each CPU"
 _UNBOUND: Final = "unbound: this kernel has no states for single CPUs (Linux 6.13 has)"
-_WATCH: Final = 30.0  # seconds: less than a state takes for the last quarter of its sequence numbers
+_WATCH: Final = 5.0  # seconds between two looks at what states have carried
 
 
 class XfrmBackend:
@@ -301,7 +301,7 @@ class XfrmBackend:
             log.error("the kernel's IPsec is not watched any more: %s", error)
 
     async def _watch(self) -> None:
-        """Tell of states that run out of sequence numbers, in good time for a rekey."""
+        """Tell of states that reach their limits."""
         while True:
             await asyncio.sleep(_WATCH)
             try:

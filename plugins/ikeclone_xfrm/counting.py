@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 from ikeclone.backend import ChildSa, Counters
-
-_SEQUENCE_NUMBERS: Final = 1 << 32  # without extended ones (RFC 4303 section 3.3.3)
-_SOFT, _HARD = 0.75, 0.98
 
 
 def counters_of(state: Any, counters: Counters, *, outbound: bool, boot: float) -> None:
@@ -30,6 +27,7 @@ def counters_of(state: Any, counters: Counters, *, outbound: bool, boot: float) 
 
 
 def used_up(sa: ChildSa, counters: Counters, *, hard: bool) -> bool:
-    """Whether an SA has nearly (soft) or as good as wholly (hard) used its sequence numbers."""
-    share = _HARD if hard else _SOFT
-    return not sa.suite.esn and max(counters.in_packets, counters.out_packets) > share * _SEQUENCE_NUMBERS
+    """Whether a direction of an SA has carried all that its soft or hard limits allow."""
+    limit = sa.limits.hard if hard else sa.limits.soft
+    carried = ((counters.in_bytes, counters.in_packets), (counters.out_bytes, counters.out_packets))
+    return any(limit.is_reached(octets, packets) for octets, packets in carried)

@@ -88,6 +88,10 @@ def serials(daemon: DaemonProcess) -> set[int]:
     return {row.serial for row in daemon.traffic().values()}
 
 
+def clone_serials(daemon: DaemonProcess) -> set[int]:
+    return {row.serial for row in daemon.traffic().values() if row.cpu is not None}
+
+
 def clones_json(daemon: DaemonProcess) -> dict[str, Any]:
     """What `ikeclone clones NAME --json` says."""
     report: dict[str, Any] = json.loads(daemon.command("clones", CONNECTION, "--json"))
@@ -127,6 +131,23 @@ class TestRekey:
                 one.await_replies()
         assert [one.lost for one in pings] == [[] for _ in CPUS]
         assert sorted(by_cpu(pair.west), key=str) == sorted([None, *CPUS], key=str)
+
+    @pytest.mark.timeout(120)
+    def test_no_ping_is_lost_when_volumes_are_small(self, pair: Pair) -> None:
+        """Every clone is rekeyed after 300 to 500 packets, by whichever side counts so many first."""
+        small = "clones=2 ipsec-max-packets=800"
+        pair.start(small, small)
+        pair.open_clones()
+        with ExitStack() as stack:
+            pings = [stack.enter_context(pair.pinging(cpu)) for cpu in CPUS]
+            for _ in range(2):
+                before = clone_serials(pair.west)
+                wait_until(lambda: not before & clone_serials(pair.west), 30, "new clones in place of all")  # noqa: B023
+            for one in pings:
+                one.await_replies()
+        assert [one.lost for one in pings] == [[] for _ in CPUS]
+        assert sorted(by_cpu(pair.west), key=str) == sorted([None, *CPUS], key=str)
+        assert all(max(row.in_packets, row.out_packets) < 800 for row in pair.west.traffic().values())
 
 
 class TestModes:

@@ -11,7 +11,7 @@ from ipaddress import ip_address, ip_network
 from random import Random
 
 from ikeclone.apply import apply
-from ikeclone.backend import Acquire, Path
+from ikeclone.backend import Acquire, Expire, Path
 from ikeclone.connection import Auto, Choice, Connection, End, Identity, Secret, Timing
 from ikeclone.credentials import Credentials
 from ikeclone.crypto.registry import parse_esp, parse_ike
@@ -139,14 +139,21 @@ class Side:
     def packet(self, cpu: int, size: int = 84) -> bool:
         """Traffic on a CPU: a packet is sent if there is an SA for it, and acquires reach the daemon."""
         packet = self.backend.transmit(NAME, cpu, size)
-        while self.backend.events:
-            event = self.backend.events.popleft()
-            assert isinstance(event, Acquire)
-            self.endpoint.acquire(event.connection, event.cpu, self.network.now)
+        self.hear()
         if packet is not None:
             self.network.carry(self, packet)
         self.network.settle(self)
         return packet is not None
+
+    def hear(self) -> None:
+        """What the data plane tells reaches the daemon."""
+        while self.backend.events:
+            event = self.backend.events.popleft()
+            if isinstance(event, Acquire):
+                self.endpoint.acquire(event.connection, event.cpu, self.network.now)
+            else:
+                assert isinstance(event, Expire)
+                self.endpoint.expire(event, self.network.now)
 
     def survey(self) -> None:
         """Let the endpoint look at its clones, as the daemon does every few seconds."""
@@ -226,6 +233,8 @@ class Network:
     def _deliver(self, side: Side, packet: Packet) -> None:
         if side.backend.receive(packet) is None:
             self.lost_packets.append(packet)
+        side.hear()
+        self.settle(side)
 
     def _carry_ike(self, side: Side, datagram: Datagram) -> None:
         self.seen.append(datagram)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ikeclone.backend import Mode
+from ikeclone.backend import Mode, Volume
 from ikeclone.config import Setup, load
 from ikeclone.connection import Auto, Choice, ClonesMode, Connection, Identity, Timing
 from ikeclone.crypto import registry
@@ -21,6 +21,7 @@ from ikeclone.selectors import TrafficSelector
 Write = Callable[..., Path]
 Mistakes = Callable[[str], list[str]]
 
+AMOUNT = "must be a number from 1 to 2^63, with"
 IDENTITY = 'must be an IP address, @host.name, user@host.name, @#hex or "C=CA, CN=west"'
 HOSTS = "\tleft=192.1.2.45\n\tright=192.1.2.23\n\tauthby=secret\n"
 WEST = frozenset({ip_address("192.1.2.45"), ip_address("192.0.1.254")})
@@ -81,6 +82,9 @@ def test_what_is_not_said(write: Write) -> None:
         ("keyexchange=ikev2\n\tikev2=insist\n\tdpdaction=restart\n\tdpdtimeout=2m", "pfs", True),
         ("ikelifetime=1h", "timing", Timing(ike_lifetime=3600)),
         ("salifetime=3600", "timing", Timing(child_lifetime=3600)),
+        ("ipsec-max-bytes=1000000", "volume", Volume(octets=1_000_000)),
+        ("ipsec-max-bytes=4GiB", "volume", Volume(octets=4 << 30)),
+        ("ipsec-max-packets=2Ei", "volume", Volume(packets=2 << 60)),
         ("keylife=0.5d", "timing", Timing(child_lifetime=43200)),
         ("rekeymargin=1m\n\trekeyfuzz=0%", "timing", Timing(margin=60, fuzz=0)),
         ("retransmit-interval=200", "timing", Timing(retransmit_first=0.2)),
@@ -184,6 +188,9 @@ def test_setup(write: Write) -> None:
         ("rekeyfuzz=1", "rekeyfuzz=1: must be a percentage such as 100%"),
         ("ikelifetime=1y", "ikelifetime=1y: must be a time such as 30s, 500ms, 9m, 8h or 1d"),
         ("ikelifetime=0", "ikelifetime=0: must be above 0 to 86400 seconds"),
+        ("ipsec-max-bytes=1G", f"ipsec-max-bytes=1G: {AMOUNT} KiB, MiB, GiB, TiB, PiB, EiB behind it or without"),
+        ("ipsec-max-bytes=0", f"ipsec-max-bytes=0: {AMOUNT} KiB, MiB, GiB, TiB, PiB, EiB behind it or without"),
+        ("ipsec-max-packets=9Ei", f"ipsec-max-packets=9Ei: {AMOUNT} Ki, Mi, Gi, Ti, Pi, Ei behind it or without"),
         ("dpddelay=9w", "dpddelay=9w: must be from 0 to 86400 seconds"),
         ("dpdaction=explode", "dpdaction=explode: must be one of hold, clear, restart"),
         ("leftid=west", f"leftid=west: {IDENTITY}"),

@@ -49,7 +49,7 @@ class Setting:
         self.number = 0
 
     def install(self) -> None:
-        self.receiver.install(InboundSa(self.sa, self.table.row(2)))
+        self.receiver.install(InboundSa(self.sa, self.table.row(2), self.events.append))
 
     def esp(self, spi: int = SPI) -> bytes:
         self.number += 1

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 
-from ikeclone.backend import Encr, EspSuite, Event, Expire, Integ
+from ikeclone.backend import Encr, EspSuite, Event, Expire, Integ, Limits, Volume
 from ikeclone_esp import counters
 from ikeclone_esp.associations import InboundSa, OutboundSa
 from ikeclone_esp.counters import Row
@@ -50,14 +50,14 @@ class Wire:
 class Tunnel:
     """Both halves of an SA, back to back: what goes in as a TUN frame comes out as TUN frames."""
 
-    def __init__(self, suite: EspSuite, window: int = 128) -> None:
+    def __init__(self, suite: EspSuite, window: int = 128, limits: Limits | None = None) -> None:
         self.fd = counters.create(2)
         self.table = counters.Table(self.fd, 2)
         self.events: list[Event] = []
         self.wire = Wire()
-        sa = child_sa(suite, window=window)
+        sa = replace(child_sa(suite, window=window), limits=limits or Limits())
         self.outbound = OutboundSa(sa, self.wire, self.row(0), self.events.append)
-        self.inbound = InboundSa(replace(sa, local=sa.remote, remote=sa.local), self.row(1))
+        self.inbound = InboundSa(replace(sa, local=sa.remote, remote=sa.local), self.row(1), self.events.append)
         self.frames = Frames()
         self.sealer = Sealer(self.frames)
         self.buffer = bytearray(65536)
@@ -272,7 +272,7 @@ def test_spoofed_inner_source_is_dropped(gcm: Tunnel) -> None:
         segment[12:14] = b"\xc0\x00"
     gcm.send(bytes(VNET.size) + packet, *(bytes(VNET.size) + bytes(segment) for segment in run))
     assert gcm.outbound.number == 5
-    gcm.inbound = InboundSa(replace(gcm.inbound.sa, remote=child_sa().remote), gcm.row(1))
+    gcm.inbound = InboundSa(replace(gcm.inbound.sa, remote=child_sa().remote), gcm.row(1), gcm.events.append)
     for sent, size in gcm.wire.runs:
         gcm.receive(sent, size)
     assert not gcm.written()
@@ -285,7 +285,7 @@ def test_junk_inside_is_malformed(tunnel: Tunnel, junk: bytes) -> None:
     for _ in range(2):  # alone, then as a run
         plain = junk + bytes((0,) * (-(len(junk) + 2) % sa.cipher.align))
         plain += bytes((len(plain) - len(junk), 4))
-        packets = [sa.cipher.seal(sa.spi, sa.claim(1), plain) for _ in range(3)]
+        packets = [sa.cipher.seal(sa.spi, sa.claim(1, 30), plain) for _ in range(3)]
         tunnel.receive(b"".join(packets), len(packets[0]))
     assert tunnel.row(1).read().drops == {"malformed": 6}
     assert not tunnel.written()
@@ -293,26 +293,47 @@ def test_junk_inside_is_malformed(tunnel: Tunnel, junk: bytes) -> None:
 
 def test_dummy_packets_vanish(tunnel: Tunnel) -> None:
     sa = tunnel.outbound
-    packets = [sa.cipher.seal(sa.spi, sa.claim(1), bytes(30) + b"\x00\x3b") for _ in range(4)]
+    packets = [sa.cipher.seal(sa.spi, sa.claim(1, 30), bytes(30) + b"\x00\x3b") for _ in range(4)]
     tunnel.receive(b"".join(packets), len(packets[0]))
     tunnel.receive(packets[0], len(packets[0]))
     assert not tunnel.written()
     assert tunnel.row(1).read().drops == {"replay": 1}
 
 
-def test_sequence_numbers_end() -> None:
+def test_no_sequence_number_is_used_twice() -> None:
     tunnel = Tunnel(GCM)
-    tunnel.outbound.number = int(0xFFFFFFFF * 0.9) - 10
-    tunnel.send(Tcp(os.urandom(1352 * 20)).frame())
-    assert tunnel.events == [Expire(0x1000, False)]
     tunnel.outbound.number = 0xFFFFFFFF - 5
     tunnel.send(*[bytes(VNET.size) + udp(100)] * 5)
-    assert len(tunnel.wire.packets()) == 25
+    assert len(tunnel.wire.packets()) == 5
     for _ in range(2):
-        tunnel.send(bytes(VNET.size) + udp(100), Tcp(os.urandom(4000)).frame())
-    assert tunnel.events == [Expire(0x1000, False), Expire(0x1000, True)]
-    assert len(tunnel.wire.packets()) == 25
+        tunnel.send(Tcp(os.urandom(4000)).frame(), bytes(VNET.size) + udp(100))
+    assert tunnel.events == [Expire(0x1000, True)]
+    assert len(tunnel.wire.packets()) == 5
     assert tunnel.row(0).read().drops == {"exhausted": 8}
+    tunnel.close()
+
+
+def test_what_sends_tells_of_each_limit_once_and_ends_with_the_hard_one() -> None:
+    tunnel = Tunnel(GCM, limits=Limits(Volume(packets=5), Volume(packets=10)))
+    tunnel.send(*[bytes(VNET.size) + udp(100)] * 4)
+    assert tunnel.events == []
+    tunnel.send(*[bytes(VNET.size) + udp(100)] * 5)
+    assert tunnel.events == [Expire(0x1000, False)]
+    tunnel.send(*[bytes(VNET.size) + udp(100)] * 5)
+    assert tunnel.events == [Expire(0x1000, False), Expire(0x1000, True)]
+    assert len(tunnel.wire.packets()) == 10
+    assert tunnel.row(0).read().drops == {"exhausted": 4}
+    tunnel.close()
+
+
+def test_what_receives_tells_of_limits_and_goes_on_until_it_is_removed() -> None:
+    tunnel = Tunnel(GCM, limits=Limits(hard=Volume(octets=1000)))
+    tunnel.outbound = OutboundSa(child_sa(GCM), tunnel.wire, tunnel.row(0), tunnel.events.append)
+    tunnel.send(*[bytes(VNET.size) + udp(300)] * 4)
+    for run, size in tunnel.wire.runs:
+        tunnel.receive(run, size)
+    assert tunnel.events == [Expire(0x1000, True)]
+    assert len(tunnel.written()) == 4
     tunnel.close()
 
 
