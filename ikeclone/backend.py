@@ -16,14 +16,14 @@ from typing import Final, Protocol
 
 from ikeclone.errors import BackendError
 from ikeclone.handling import Handling, Interface, Mark, Offload
-from ikeclone.limits import Limits, Volume
+from ikeclone.limits import SEQUENCE_NUMBERS, Limits, Volume
 from ikeclone.numbers import Encr, Integ
 from ikeclone.selectors import IPAddress, IPNetwork, TrafficSelector
 
 __all__ = [
-    "Acquire", "Backend", "BackendError", "ChildSa", "Counters", "Encr", "EspKeys", "EspSuite", "Event", "Expire",
-    "Handling", "IPAddress", "IPNetwork", "Integ", "Interface", "Limits", "Lost", "Mark", "Mode", "Offload", "Path",
-    "Policy", "Remapped", "TrafficSelector", "Volume", "online_cpus",
+    "SEQUENCE_NUMBERS", "Acquire", "Backend", "BackendError", "ChildSa", "Counters", "Encr", "EspKeys", "EspSuite",
+    "Event", "Expire", "Handling", "IPAddress", "IPNetwork", "Integ", "Interface", "Limits", "Lost", "Mark", "Mode",
+    "Offload", "Path", "Policy", "Remapped", "TrafficSelector", "Volume", "online_cpus",
 ]  # fmt: skip
 
 _ONLINE: Final = FilePath("/sys/devices/system/cpu/online")

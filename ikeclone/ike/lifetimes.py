@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ikeclone.backend import EspSuite, Limits, Volume
+from ikeclone.backend import SEQUENCE_NUMBERS, EspSuite, Limits, Volume
 from ikeclone.connection import Connection
 from ikeclone.ike.child import Child, ChildState
 from ikeclone.ike.established import rekey_after
 from ikeclone.ike.informational import DeleteChildren
 from ikeclone.ike.rekey_child import RekeyChild
 from ikeclone.ike.sa import IkeSa, State
-from ikeclone.limits import SEQUENCE_NUMBERS
 
 if TYPE_CHECKING:
     from ikeclone.ike.tunnel import Tunnel

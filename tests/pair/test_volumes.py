@@ -6,12 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from ikeclone.backend import Limits, Volume
+from ikeclone.backend import SEQUENCE_NUMBERS, Limits, Volume
 from ikeclone.crypto.registry import parse_esp
 from ikeclone.ike.actions import Kind
 from ikeclone.ike.child import Child, ChildState
 from ikeclone.ike.rekey_ike import RekeyIke
-from ikeclone.limits import SEQUENCE_NUMBERS
 from tests.pair.network import NAME, Network, Side
 from tests.pair.scenario import ike_sa
 
