@@ -115,7 +115,7 @@ class RekeyChild(Exchange):
             self._leave_to(theirs)
         else:
             self.old.enter(ChildState.INSTALLED)
-            self.old.tunnel.children.rekey_later(self.old, now)
+            self.old.tunnel.children.lifetimes.rekey_later(self.old, now)
 
     def _leave_to(self, theirs: Child) -> None:
         self.old.enter(ChildState.REKEYED)
