@@ -4,25 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from cryptography import x509
-
 from ikeclone.connection import Password, Ppk, Secret
 from ikeclone.crypto.signature import PrivateKey, PublicKey
+from ikeclone.pki.standing import Policy
 from ikeclone.pki.store import Store
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """Preshared keys, private keys and passwords, never printed; authorities, and lists of what they revoked.
-
-    With `strict` a peer's certificate of which no list speaks is refused.
-    """
+    """Preshared keys, private keys and passwords, never printed; authorities, and how to tell what they revoked."""
 
     secrets: tuple[Secret, ...] = ()
     keys: tuple[PrivateKey, ...] = field(default=(), repr=False)
     store: Store = field(default_factory=Store)
-    lists: tuple[x509.CertificateRevocationList, ...] = ()
-    strict: bool = False
+    revocation: Policy = field(default_factory=Policy)
     ppks: tuple[Ppk, ...] = ()
     passwords: tuple[Password, ...] = ()
 

@@ -20,13 +20,15 @@ from ikeclone.control import models
 from ikeclone.control.server import ControlServer
 from ikeclone.credentials import Credentials
 from ikeclone.errors import LocalError
-from ikeclone.ike.actions import Action, IkeKeyed, InstallChild, Kind, Report
+from ikeclone.fetching import Fetcher
+from ikeclone.ike.actions import Action, Fetch, IkeKeyed, InstallChild, Kind, Report
 from ikeclone.ike.endpoint import Endpoint
 from ikeclone.ike.host import Settings
 from ikeclone.ike.sa import State
 from ikeclone.keylog import KeyLog
 from ikeclone.net import Net
 from ikeclone.options import DaemonOptions
+from ikeclone.pki.standing import Query
 from ikeclone.roaming import Roaming
 from ikeclone.steered import Steered
 
@@ -58,6 +60,7 @@ class Daemon:
         settings = Settings(key_log=options.keylog is not None, uniqueids=configuration.setup.uniqueids)
         self.endpoint = Endpoint(self.backend, os.urandom, date, self.now(), credentials, settings)
         self._net = Net(self._received)
+        self._fetcher = Fetcher(self._fetched)
         self._roaming = Roaming(configuration, self._net, backend, self.endpoint, self.now)
         self._commands = Commands(self)
         self._control = ControlServer(options.socket, self._command)
@@ -83,6 +86,7 @@ class Daemon:
             await self._control.close()
             self._roaming.close()
             await self._net.close()
+            await self._fetcher.stop()
             await self.steered.stop()
 
     def stop(self) -> None:
@@ -108,6 +112,11 @@ class Daemon:
     def _received(self, data: bytes, path: Path) -> None:
         self.endpoint.receive(data, path, self.now())
         self.stir()
+
+    def _fetched(self, query: Query, data: bytes | None) -> str | None:
+        wrong = self.endpoint.fetched(query, data, self.now())
+        self.stir()
+        return wrong
 
     async def _work(self) -> None:
         """Do what is due, then what the state machine asks for; sleep until a timer or news."""
@@ -137,6 +146,8 @@ class Daemon:
                 level = logging.WARNING if action.kind in (Kind.FAILED, Kind.REFUSED) else logging.INFO
                 log.log(level, "%s: %s", action.connection, action.text)
                 self._commands.tell(action)
+            case Fetch(order):
+                self._fetcher.start(order)
             case IkeKeyed():
                 if self._keylog is not None:
                     self._keylog.ike(action)

@@ -33,8 +33,7 @@ def load_credentials(config: Config, secrets: Path, now: datetime) -> Credential
         keyring.secrets,
         keyring.keys,
         store,
-        config.lists,
-        config.setup.crl_strict,
+        config.revocation,
         keyring.ppks,
         keyring.passwords,
     )

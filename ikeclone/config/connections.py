@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-
-from cryptography.x509 import CertificateRevocationList
 
 from ikeclone.backend import Volume
 from ikeclone.config.models import ConnKeywords, Setup
@@ -14,6 +12,7 @@ from ikeclone.config.papers import Papers
 from ikeclone.config.problems import Place
 from ikeclone.connection import Connection, End
 from ikeclone.pki.certificate import Certificate
+from ikeclone.pki.standing import Policy
 from ikeclone.selectors import IPAddress
 
 _MAX_NAMED = 8
@@ -97,11 +96,11 @@ class Conn:
 class Config:
     """A configuration file without mistakes; conns that only serve as `also=` of others are left out.
 
-    `authorities` are trusted, but for what the `lists` say that they revoked.
+    `authorities` are trusted, but for what they revoked, as far as `revocation` finds out.
     """
 
     path: Path
     setup: Setup
     connections: tuple[Conn, ...]
     authorities: tuple[Certificate, ...] = ()
-    lists: tuple[CertificateRevocationList, ...] = ()
+    revocation: Policy = field(default_factory=Policy)

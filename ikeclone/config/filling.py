@@ -42,7 +42,7 @@ _CONN: Mapping[str, Location] = _conn_locations()
 
 def check_known(entry: Entry) -> None:
     """Raise ConfigError if there is no such keyword in such a section."""
-    known = list(_SETUP) if entry.section == SETUP else [*_CONN, *ALIASES, "also"]
+    known = [*_SETUP, "ocsp-trust-name"] if entry.section == SETUP else [*_CONN, *ALIASES, "also"]
     if entry.key in known:
         return
     close = get_close_matches(entry.key, known, n=1)

@@ -36,10 +36,11 @@ def load(path: Path) -> Config:
             setup = fill_setup(sections.setup)
     authorities = _trusted(sections.setup, "cacerts", path, read_certificates, problems)
     lists = _trusted(sections.setup, "crls", path, read_lists, problems)
+    signer = _signer(sections.setup, problems)
     conns = _conns(sections, authorities, problems)
     problems.add(*overlaps(conns))
     problems.check()
-    return Config(path, setup, conns, authorities, lists)
+    return Config(path, setup, conns, authorities, setup.policy(lists, signer))
 
 
 def _check_known(sections: list[Section], problems: Problems) -> None:
@@ -61,6 +62,18 @@ def _conns(sections: Sections, authorities: tuple[Certificate, ...], problems: P
             papers = [read_papers(section, side, authorities) for side in ("left", "right")]
             conns.append(Conn(section.name, section.place, keywords, *papers))
     return tuple(conns)
+
+
+def _signer(section: Merged | None, problems: Problems) -> Certificate | None:
+    """The certificate that `ocsp-trustname` names: its holder may sign OCSP responses of any authority."""
+    entry = section.keywords.get("ocsp-trustname") if section else None
+    if not entry or not entry.value:
+        return None
+    try:
+        return read_certificates(beside(entry.place, entry.value))[0]
+    except ValueError as error:
+        problems.add(mistake(entry, str(error)))
+        return None
 
 
 def _trusted(

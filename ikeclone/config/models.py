@@ -16,8 +16,8 @@ from ikeclone.backend import Mode
 from ikeclone.config import values
 from ikeclone.config.authby import parse_authby
 from ikeclone.config.handling import Addresses, HandlingKeywords
-from ikeclone.config.keyworded import Keyworded
 from ikeclone.config.modecfg import ModecfgEnd, ModecfgKeywords
+from ikeclone.config.revocation import RevocationKeywords
 from ikeclone.connection import Authby, Auto, Childless, Choice, ClonesMode, Identity, SendCert, Timing
 from ikeclone.crypto import registry
 from ikeclone.crypto.signature import PublicKey
@@ -63,18 +63,15 @@ def _only(*words: str) -> Callable[[str], str]:
     return values.one_of({word: word for word in words})
 
 
-class Setup(Keyworded):
+class Setup(RevocationKeywords):
     """`config setup`. Empty `listen` is all addresses; with `uniqueids` a peer's new IKE SA ends its old.
 
-    `cacerts` and `crls` are directories of trusted authorities and of revocation lists; with `crl_strict` one of these
-    must speak of a peer's certificate. `steering` is how received packets find the CPU of their SA.
+    `cacerts` is a directory of trusted authorities. `steering` is how received packets find the CPU of their SA.
     """
 
     listen: Annotated[tuple[IPAddress, ...], PlainValidator(values.addresses)] = ()
     uniqueids: YesNo = True
     cacerts: str | None = None
-    crls: str | None = None
-    crl_strict: YesNo = False
     steering: Annotated[Steering, PlainValidator(values.one_of({way.value: way for way in Steering}))] = Steering.AUTO
 
 

@@ -17,6 +17,7 @@ Keywords = Mapping[str, Entry]
 ALIASES = {
     "keylife": "ipsec-lifetime",
     "lifetime": "ipsec-lifetime",
+    "ocsp-trust-name": "ocsp-trustname",
     "phase2alg": "esp",
     "salifetime": "ipsec-lifetime",
 }

@@ -8,6 +8,7 @@ from enum import Enum
 from ikeclone.backend import ChildSa, Path, Policy
 from ikeclone.crypto.keys import IkeKeys
 from ikeclone.crypto.suite import IkeSuite
+from ikeclone.pki.standing import Order
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,13 @@ class IkeKeyed:
     keys: IkeKeys
 
 
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """Fetch what a certificate's standing depends on; what comes of it goes to `Endpoint.fetched`."""
+
+    order: Order
+
+
 class Kind(Enum):
     """What a Report is about."""
 
@@ -98,4 +106,15 @@ class Report:
     child: int | None = None
 
 
-Action = InstallChild | ActivateChild | DeactivateChild | RemoveChild | MoveChild | Route | Unroute | IkeKeyed | Report
+Action = (
+    InstallChild
+    | ActivateChild
+    | DeactivateChild
+    | RemoveChild
+    | MoveChild
+    | Route
+    | Unroute
+    | IkeKeyed
+    | Fetch
+    | Report
+)

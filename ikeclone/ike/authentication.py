@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 from abc import ABC, abstractmethod
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from ikeclone.crypto import signature
@@ -92,10 +92,12 @@ class Signer(Prover):
 
 @dataclass(frozen=True, slots=True)
 class Verifier(Checker):
-    """A signature that the peer's public key verifies."""
+    """A signature that the peer's public key verifies; `then` sees to what is left to be seen to."""
 
     key: PublicKey
     policy: SignaturePolicy
+    then: Callable[[], None]
 
     def check(self, auth: Auth, covered: Covered) -> None:
         signature.verify(self.key, auth.method, auth.data, covered.octets(), self.policy)
+        self.then()

@@ -17,11 +17,14 @@ from ikeclone.ike.cookies import Cookies
 from ikeclone.ike.exchange import refusal
 from ikeclone.ike.host import Host, Resources, Settings
 from ikeclone.ike.init import NO_SPI, Initiation, respond_init
+from ikeclone.ike.inquiries import Inquiries
 from ikeclone.ike.intermediate import IntermediateResponder
 from ikeclone.ike.roaming import roam
 from ikeclone.ike.sa import IkeSa, State
 from ikeclone.ike.tunnel import Tunnel
 from ikeclone.numbers import ExchangeType, NotifyType
+from ikeclone.pki.certificate import Certificate
+from ikeclone.pki.standing import Query
 from ikeclone.selectors import IPAddress
 from ikeclone.wire.message import Header, Message, build_message, parse_message
 from ikeclone.wire.payloads import Nonce, Notify
@@ -56,6 +59,7 @@ class Endpoint:
         self.host = Host(resources, random, wall, settings or Settings())
         self.credentials = credentials
         self.tunnels: dict[str, Tunnel] = {}
+        self.inquiries = Inquiries(self, credentials.revocation, now)
         self._sas: dict[bytes, IkeSa | Initiation] = {}
         self._answered: dict[tuple[Path, bytes], _Answered] = {}
         self._cookies = Cookies(random, now)
@@ -153,6 +157,17 @@ class Endpoint:
     def _children(self, spis: tuple[int, ...]) -> list[tuple[Tunnel, IkeSa, Child]]:
         found = [(sa, sa.children[spi]) for sa in self.ike_sas() for spi in spis if spi in sa.children]
         return [(child.tunnel, sa, child) for sa, child in found]
+
+    def certificates(self) -> tuple[Certificate, ...]:
+        """Every certificate that the configuration names."""
+        store = self.credentials.store
+        ends = (end for t in self.tunnels.values() for end in (t.connection.local, t.connection.remote))
+        named = (each for end in ends for each in (*end.certificates, *end.anchors))
+        return tuple(dict.fromkeys((*store.anchors, *store.intermediates, *named)))
+
+    def fetched(self, query: Query, data: bytes | None, now: float) -> str | None:
+        """What came of a Fetch, None if it came to nothing; returns what is wrong with it, if anything is."""
+        return self.inquiries.fetched(query, data, now)
 
     # Time and messages
 

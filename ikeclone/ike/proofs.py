@@ -17,8 +17,10 @@ from ikeclone.ike.exchange import Payloads
 from ikeclone.numbers import AuthMethod, CertEncoding, IdType
 from ikeclone.pki.certificate import Certificate, load_certificate, public_key
 from ikeclone.pki.identity import check_identity, is_pattern, matches
+from ikeclone.pki.ocsp import load_response
 from ikeclone.pki.path import validate
-from ikeclone.pki.revocation import Evidence, check_path, load_crl
+from ikeclone.pki.revocation import Evidence, load_crl
+from ikeclone.pki.standing import Standing
 from ikeclone.pki.store import Store
 from ikeclone.selectors import IPAddress
 from ikeclone.wire.message import Message
@@ -77,6 +79,7 @@ class Proofs:
 
     connection: Connection
     credentials: Credentials
+    standing: Standing
     local: IPAddress
     remote: IPAddress
 
@@ -162,7 +165,8 @@ class Proofs:
             raise AuthenticationFailed(f"the peer is {peer}, not {self.wanted}")
         if method is AuthMethod.SHARED_KEY or auth.signatures is None:
             return self._checking_key(peer)
-        return Verifier(self._peer_key(peer, message, now), auth.signatures)
+        known = self._known(message)
+        return Verifier(self._key_of(known, peer, now), auth.signatures, lambda: self._settle(known, message, now))
 
     def _checking_key(self, peer: Identity) -> SharedKey:
         try:
@@ -182,23 +186,30 @@ class Proofs:
         end, known = self.connection.remote, self.credentials.store
         return Store(end.certificates[:1] or end.anchors or known.anchors, known.intermediates)
 
-    def _peer_key(self, peer: Identity, message: Message, now: datetime) -> PublicKey:
+    def _known(self, message: Message) -> tuple[Certificate, ...]:
+        """The peer's certificate, and what else it sent; nothing if its key needs none."""
         end = self.connection.remote
         if end.public_key is not None:
-            return end.public_key
+            return ()
         sent = tuple(load_certificate(data) for data in _sent(message, CertEncoding.X509_SIGNATURE))
         if not (known := sent or end.certificates[:1]):
             raise AuthenticationFailed("the peer sent no certificate")
-        self._check(known[0], known[1:], peer, message, now)
+        return known
+
+    def _key_of(self, known: tuple[Certificate, ...], peer: Identity, now: datetime) -> PublicKey:
+        if self.connection.remote.public_key is not None:
+            return self.connection.remote.public_key
+        validate(self._store(), known[0], known[1:], now)
+        check_identity(known[0], peer, self.wanted)
         return public_key(known[0])
 
-    def _check(
-        self, certificate: Certificate, others: tuple[Certificate, ...], peer: Identity, message: Message, now: datetime
-    ) -> None:
-        path = validate(self._store(), certificate, others, now)
-        check_identity(certificate, peer, self.wanted)
-        lists = tuple(load_crl(data) for data in _sent(message, CertEncoding.CRL))
-        check_path(path, Evidence((*self.credentials.lists, *lists)), now, strict=self.credentials.strict)
+    def _settle(self, known: tuple[Certificate, ...], message: Message, now: datetime) -> None:
+        """See that no certificate was revoked, now that the peer has proved that it has the key."""
+        if known:
+            path = validate(self._store(), known[0], known[1:], now)
+            lists = tuple(load_crl(data) for data in _sent(message, CertEncoding.CRL))
+            responses = tuple(load_response(data) for data in _sent(message, CertEncoding.OCSP_CONTENT))
+            self.standing.check(path, Evidence(lists, responses), now)
 
 
 def _sent(message: Message, encoding: CertEncoding) -> list[bytes]:

@@ -23,6 +23,7 @@ from ikeclone.ike.nat import Nat
 from ikeclone.ike.requests import Requests
 from ikeclone.ike.window import Arrival, ResponseWindow
 from ikeclone.numbers import ExchangeType, NotifyType, PayloadType
+from ikeclone.pki.standing import Unsettled
 from ikeclone.wire.message import Header, Message, parse_payloads
 from ikeclone.wire.payloads import Notify
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from ikeclone.ike.tunnel import Tunnel
 
 Handler = Callable[[Message, float], Payloads]
+Opened = tuple[PayloadType, bytes]
 
 LINGER = 30.0
 
@@ -183,6 +185,9 @@ class IkeSa:
             inner = Message(header, parse_payloads(first, plaintext))
             self._heed_window(inner)
             payloads = self._handle(inner, now)
+        except Unsettled as unsettled:
+            self._await(unsettled, lambda at: self._respond(header, first, plaintext, at), now)
+            return
         except PeerError as error:
             self.tunnel.note(Kind.PROGRESS, f"answering {header.exchange.name} with {error.notify.name}: {error}")
             payloads = (refusal(error),)
@@ -220,16 +225,25 @@ class IkeSa:
             return
         self.heard, self.heard_on = now, path
         self.requests.answered(header.message_id)
+        self._take_response(request.exchange, header, opened, now)
+
+    def _take_response(self, exchange: Exchange, header: Header, opened: Opened, now: float) -> None:
         try:
             inner = Message(header, parse_payloads(*opened))
             self._heed_window(inner)
-            request.exchange.response(inner, now)
+            exchange.response(inner, now)
             if self.mobike is not None:
-                self.mobike.answered(path)
+                self.mobike.answered(self.heard_on)
+        except Unsettled as unsettled:
+            self._await(unsettled, lambda at: self._take_response(exchange, header, opened, at), now)
         except PeerError as error:
-            request.exchange.failed(error, now)
+            exchange.failed(error, now)
         self._delete_early(now)
         self.pump(now)
+
+    def _await(self, unsettled: Unsettled, resume: Callable[[float], None], now: float) -> None:
+        """Judge a message later, when what its sender's certificate depends on is known."""
+        self.tunnel.endpoint.inquiries.await_settled(self, unsettled, resume, now)
 
     def _delete_early(self, now: float) -> None:
         """Now that the response is there, do the deletes that overtook it."""

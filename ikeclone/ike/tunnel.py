@@ -77,7 +77,8 @@ class Tunnel:
 
     def proofs(self, path: Path) -> Proofs:
         """What proves who we are and who the peer is."""
-        return Proofs(self.connection, self.endpoint.credentials, path.local, path.remote)
+        standing = self.endpoint.inquiries.standing
+        return Proofs(self.connection, self.endpoint.credentials, standing, path.local, path.remote)
 
     # The instances of a connection for any number of peers
 

@@ -70,23 +70,26 @@ class ResponseWindow:
     size: int = 1
     newest: int = -1
     _answers: dict[int, tuple[bytes, ...]] = field(default_factory=dict)
+    _under_way: set[int] = field(default_factory=set)
 
     def arrival(self, message_id: int) -> Arrival:
-        """Requests in the window are processed; one that was answered gets the same octets again."""
+        """Requests in the window are processed, once; one that was answered gets the same octets again."""
         if message_id in self._answers:
             return Arrival.REPEATED
-        inside = self.expected <= message_id < self.expected + self.size
+        inside = self.expected <= message_id < self.expected + self.size and message_id not in self._under_way
         return Arrival.NEW if inside else Arrival.OUTSIDE
 
     def received(self, message_id: int) -> None:
         """Note an authentic request. Its own window shows which responses the peer has: they are forgotten."""
         self.newest = max(self.newest, message_id)
+        self._under_way.add(message_id)
         for old in [i for i in self._answers if i <= self.newest - self.size]:
             del self._answers[old]
 
     def answered(self, message_id: int, datagrams: tuple[bytes, ...]) -> None:
         """Note the response to a request."""
         self._answers[message_id] = datagrams
+        self._under_way.discard(message_id)
         while self.expected in self._answers:
             self.expected += 1
 

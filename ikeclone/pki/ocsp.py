@@ -47,11 +47,18 @@ def load_response(data: bytes) -> Response:
     return response
 
 
-def status(response: Response, certificate: Certificate, issuer: Certificate, now: datetime) -> CertStatus:
-    """What a response says of a certificate; UNKNOWN unless it is authentic and of now."""
+def status(
+    response: Response,
+    certificate: Certificate,
+    issuer: Certificate,
+    now: datetime,
+    signer: Certificate | None = None,
+) -> CertStatus:
+    """What a response says of a certificate; UNKNOWN unless it is authentic, which `signer` can make it, and of now."""
     for answer in response.responses:
-        if _is_about(answer, certificate, issuer) and _is_current(answer, now) and _authentic(response, issuer, now):
-            return answer.certificate_status
+        if _is_about(answer, certificate, issuer) and _is_current(answer, now):
+            trusted = signer is not None and _signed_by(response, signer)
+            return answer.certificate_status if trusted or _authentic(response, issuer, now) else CertStatus.UNKNOWN
     return CertStatus.UNKNOWN
 
 

@@ -76,32 +76,50 @@ def _addresses(names: Iterable[x509.GeneralName]) -> tuple[str, ...]:
     return tuple(name.value for name in names if isinstance(name, x509.UniformResourceIdentifier))
 
 
-def check_path(path: tuple[Certificate, ...], evidence: Evidence, now: datetime, *, strict: bool) -> None:
-    """Check each certificate of a validated path, the anchor excepted.
+def check_path(
+    path: tuple[Certificate, ...],
+    evidence: Evidence,
+    now: datetime,
+    *,
+    strict: bool,
+    signer: Certificate | None = None,
+) -> None:
+    """Check each certificate of a validated path, the anchor excepted; `signer` may sign OCSP responses of any.
 
     Raises AuthenticationFailed if one was revoked or, with `strict`, if of one nothing is known.
     """
     for certificate, issuer in pairwise(path):
-        found = status(certificate, issuer, evidence, now)
+        found = status(certificate, issuer, evidence, now, signer)
         if found is Status.REVOKED or (strict and found is Status.UNKNOWN):
             what = "was revoked" if found is Status.REVOKED else "may have been revoked, nothing current says otherwise"
             raise AuthenticationFailed(f"the certificate of {subject(certificate)} {what}")
 
 
-def status(certificate: Certificate, issuer: Certificate, evidence: Evidence, now: datetime) -> Status:
+def status(
+    certificate: Certificate,
+    issuer: Certificate,
+    evidence: Evidence,
+    now: datetime,
+    signer: Certificate | None = None,
+) -> Status:
     """What the evidence says at a time; revoked by any of it is revoked."""
     found = {_listed(certificate, issuer, each, now) for each in evidence.lists}
-    found |= {_OCSP[ocsp.status(each, certificate, issuer, now)] for each in evidence.responses}
+    found |= {_OCSP[ocsp.status(each, certificate, issuer, now, signer)] for each in evidence.responses}
     return next((each for each in (Status.REVOKED, Status.GOOD) if each in found), Status.UNKNOWN)
 
 
 def _listed(
     certificate: Certificate, issuer: Certificate, revoked: x509.CertificateRevocationList, now: datetime
 ) -> Status:
-    if not _authentic(revoked, issuer) or not _current(revoked, now):
+    if not is_of(revoked, issuer, now):
         return Status.UNKNOWN
     entry = revoked.get_revoked_certificate_by_serial_number(certificate.serial_number)
     return Status.GOOD if entry is None else Status.REVOKED
+
+
+def is_of(revoked: x509.CertificateRevocationList, issuer: Certificate, now: datetime) -> bool:
+    """Whether it is the issuer's list of now."""
+    return _current(revoked, now) and _authentic(revoked, issuer)
 
 
 def _authentic(revoked: x509.CertificateRevocationList, issuer: Certificate) -> bool:

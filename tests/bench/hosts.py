@@ -16,7 +16,7 @@ from ikeclone.apply import apply
 from ikeclone.backend import Acquire, Path
 from ikeclone.connection import Auto, End
 from ikeclone.credentials import Credentials
-from ikeclone.ike.actions import IkeKeyed, Report
+from ikeclone.ike.actions import Fetch, IkeKeyed, Report
 from ikeclone.ike.endpoint import Endpoint
 from ikeclone.ike.tunnel import Tunnel
 from ikeclone.memory import MemoryBackend, Packet
@@ -120,7 +120,7 @@ class Host:
     async def _settle(self) -> None:
         while actions := self.endpoint.actions():
             for action in actions:
-                if not isinstance(action, Report | IkeKeyed):
+                if not isinstance(action, Report | IkeKeyed | Fetch):
                     await apply(self.backend, action)
         for datagram in self.endpoint.datagrams():
             self.messages += 1

@@ -11,6 +11,7 @@ from ikeclone.connection import Authby, End
 from ikeclone.credentials import Credentials
 from ikeclone.crypto.signature import PrivateKey, PublicKey, SignaturePolicy
 from ikeclone.ike.actions import Kind
+from ikeclone.pki.standing import Policy
 from ikeclone.pki.store import Store
 from tests.pair.network import EAST_END, SECRET, WEST_END, Network, Side
 from tests.unit.pki.authority import Holder, alternative, new_key, root
@@ -34,12 +35,13 @@ class Host:
     intermediates: tuple[x509.Certificate, ...] = ()
     lists: tuple[x509.CertificateRevocationList, ...] = ()
     strict: bool = False
+    revocation: Policy | None = None
     shown: Mapping[str, object] = field(default_factory=dict)
     seen: Mapping[str, object] = field(default_factory=dict)
 
     def credentials(self) -> Credentials:
         store = Store(self.anchors, self.intermediates)
-        return Credentials((SECRET,), (self.holder.key,), store, self.lists, self.strict)
+        return Credentials((SECRET,), (self.holder.key,), store, self.revocation or Policy(self.lists, self.strict))
 
     def local(self, end: End) -> End:
         certificates = (self.holder.certificate, *self.chain)

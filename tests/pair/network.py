@@ -15,13 +15,14 @@ from ikeclone.backend import Acquire, Expire, Path
 from ikeclone.connection import Auto, Choice, Connection, End, Identity, Secret, Timing
 from ikeclone.credentials import Credentials
 from ikeclone.crypto.registry import parse_esp, parse_ike
-from ikeclone.ike.actions import Datagram, IkeKeyed, Kind, Report
+from ikeclone.ike.actions import Datagram, Fetch, IkeKeyed, Kind, Report
 from ikeclone.ike.child import Child
 from ikeclone.ike.endpoint import Endpoint
 from ikeclone.ike.host import Settings
 from ikeclone.ike.negotiation import NONCE_SIZE
 from ikeclone.ike.sa import IkeSa
 from ikeclone.memory import MemoryBackend, Packet
+from ikeclone.pki.standing import Order
 from ikeclone.selectors import IPAddress, TrafficSelector
 from ikeclone.wire.message import Message, parse_message, parse_payloads
 from tests.pair.nat import Nat
@@ -57,7 +58,8 @@ class Link:
 class Side:
     """One host of the network. `inbox` has the peer's IKE datagrams while the network holds them.
 
-    `first_octet` begins every nonce drawn while it is set, to say which one is the lowest.
+    `first_octet` begins every nonce drawn while it is set, to say which one is the lowest. `web` is what it can fetch,
+    by address, `web_delay` seconds later; None is a failure, and what is not there never answers.
     """
 
     def __init__(
@@ -72,6 +74,9 @@ class Side:
         self.inbox: deque[Datagram] = deque()
         self.first_octet: int | None = None
         self.keyed: list[IkeKeyed] = []
+        self.fetched: list[Order] = []
+        self.web: dict[str, bytes | None] = {}
+        self.web_delay = 0.3
         self.failed_installs: list[str] = []
         self.own: tuple[IPAddress, ...] = (address,)
         self.start()
@@ -219,11 +224,22 @@ class Network:
                 side.reports.append(action)
             elif isinstance(action, IkeKeyed):
                 side.keyed.append(action)
+            elif isinstance(action, Fetch):
+                self._fetch(side, action.order)
             else:
                 finish(apply(side.backend, action))
         for datagram in side.endpoint.datagrams():
             side.sent.append(datagram)
             self._carry_ike(side, datagram)
+
+    def _fetch(self, side: Side, order: Order) -> None:
+        side.fetched.append(order)
+        if order.query.address in side.web:
+            self.at(side.web_delay, lambda: self._fetched(side, order))
+
+    def _fetched(self, side: Side, order: Order) -> None:
+        side.endpoint.fetched(order.query, side.web[order.query.address], self.now)
+        self.settle(side)
 
     def carry(self, side: Side, packet: Packet) -> None:
         """An ESP packet crosses the link; one that nobody takes is noted in `lost_packets`."""
@@ -324,7 +340,7 @@ class Network:
         for side in self.sides:
             assert set(side.backend.installed) == {c.inbound_spi for c in side.children}
             assert not side.backend.reserved
-            live = {*side.endpoint.ike_sas(), *side.children, *side.endpoint.tunnels.values()}
+            live = {*side.endpoint.ike_sas(), *side.children, *side.endpoint.tunnels.values(), side.endpoint.inquiries}
             assert set(side.endpoint.host.timers.owners()) <= live
 
 

@@ -121,9 +121,9 @@ def test_a_certificate_with_what_lies_between_it_and_a_trusted_authority(read: R
     assert conn.local.auth == conn.remote.auth == Authby(signatures=SignaturePolicy(SHA2, (Kind.ECDSA,)))
     assert (conn.remote.certificates, conn.remote.identity) == ((), Identity.parse("192.1.2.23"))
     assert credentials.store.anchors == (ROOT.certificate,)
-    assert [len(each) for each in credentials.lists] == [1]
+    assert [len(each) for each in credentials.revocation.lists] == [1]
     assert credentials.key_for(WEST.key.public_key()) is not None
-    assert not credentials.strict
+    assert not credentials.revocation.crl_strict
 
 
 def test_directories_of_ones_own(read: Read, files: Path) -> None:
@@ -133,7 +133,7 @@ def test_directories_of_ones_own(read: Read, files: Path) -> None:
         (files / "certs" / name).unlink()
     _, credentials = read(setup + CONN)
     assert set(credentials.store.anchors) == {h.certificate for h in (WEST, MIDDLE, ROOT, EAST, OLD)}
-    assert (len(credentials.lists), credentials.strict) == (1, True)
+    assert (len(credentials.revocation.lists), credentials.revocation.crl_strict) == (1, True)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.ed448 import Ed448PrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.x509.oid import AuthorityInformationAccessOID
 
 from ikeclone.crypto.signature import PrivateKey
 from ikeclone.pki.dn import Name
@@ -104,11 +105,11 @@ def root(
     *extensions: x509.ExtensionType,
     key: PrivateKey | None = None,
     length: int | None = None,
+    validity: tuple[datetime, datetime] = (NOW - 100 * DAY, NOW + 100 * DAY),
 ) -> Holder:
     """A self-signed authority."""
     key = key or new_key()
     critical = [x509.BasicConstraints(ca=True, path_length=length), AUTHORITY_USAGE]
-    validity = NOW - 100 * DAY, NOW + 100 * DAY
     return Holder(_sign(x509_name(name), key, x509_name(name), key, extensions, critical, validity), key)
 
 
@@ -132,3 +133,16 @@ def _sign(
     for extension in critical:
         builder = builder.add_extension(extension, critical=True)
     return builder.sign(issuer_key, hash_for(issuer_key))
+
+
+def points(*addresses: str) -> x509.CRLDistributionPoints:
+    """Where a certificate says that the lists of its authority are."""
+    names = [x509.UniformResourceIdentifier(address) for address in addresses]
+    return x509.CRLDistributionPoints([x509.DistributionPoint(names, None, None, None)])
+
+
+def responders(*addresses: str) -> x509.AuthorityInformationAccess:
+    """Whom a certificate says to ask about it."""
+    method = AuthorityInformationAccessOID.OCSP
+    names = [x509.UniformResourceIdentifier(address) for address in addresses]
+    return x509.AuthorityInformationAccess([x509.AccessDescription(method, name) for name in names])
