@@ -17,12 +17,16 @@ from ikeclone.wire.payloads import Proposal
 
 
 class Auto(Enum):
-    """What happens to a connection when the daemon starts (`auto=`)."""
+    """What happens to a connection when the daemon starts (`auto=`), and when its peer takes it down.
+
+    START and KEEP bring it up again; KEEP leaves the first time to the peer, or to `up`.
+    """
 
     IGNORE = "ignore"
     ADD = "add"
     ONDEMAND = "ondemand"
     START = "start"
+    KEEP = "keep"
 
 
 class ClonesMode(Enum):
@@ -248,6 +252,11 @@ class Connection:
     handling: Handling = field(default_factory=Handling)
     dns: tuple[IPAddress, ...] = ()
     domains: tuple[str, ...] = ()
+
+    @property
+    def stays_up(self) -> bool:
+        """Whether it is brought up again when the peer has taken it down."""
+        return self.auto in (Auto.START, Auto.KEEP)
 
 
 @dataclass(frozen=True, slots=True)

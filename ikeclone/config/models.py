@@ -31,6 +31,7 @@ _TIMING = Timing()
 _AUTO = {
     "ignore": Auto.IGNORE,
     "add": Auto.ADD,
+    "keep": Auto.KEEP,
     "ondemand": Auto.ONDEMAND,
     "route": Auto.ONDEMAND,
     "start": Auto.START,

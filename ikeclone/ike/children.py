@@ -118,9 +118,12 @@ class Children:
         self._host.emit(RemoveChild(child.inbound_spi))
         if heir is None or heir.instance != child.instance:
             self._host.report(self._connection.name, Kind.CHILD_DOWN, _describe(child, "down"), child.inbound_spi)
+        wished = by_peer and sa.state is State.ESTABLISHED
         if not self.clones.children:
             self._unroute()
-        elif by_peer and self.clones.clones and self.clones.fallback is None and sa.state is State.ESTABLISHED:
+            if wished:
+                self._tunnel.revival.plan_child(child, now)
+        elif wished and self.clones.clones and self.clones.fallback is None:
             self._tunnel.openings.replace_fallback(now)
 
     def lose(self, sa: IkeSa, child: Child, now: float) -> None:

@@ -102,6 +102,7 @@ class Openings:
             self.replace_fallback(now, self._tunnel.revival.next_delay())
         elif not self._tunnel.go_alone(now):
             self._tunnel.note(Kind.FAILED, f"no Child SA: {error}")
+            self._tunnel.revival.plan_child(None, now)
 
     def replace_fallback(self, now: float, delay: float | None = None) -> None:
         """Clones without a fallback: make a new one soon, unless the peer is deleting everything just now."""

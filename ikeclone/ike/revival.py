@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ikeclone.errors import LocalError
 from ikeclone.ike.actions import Kind
+from ikeclone.ike.child import Child
 
 if TYPE_CHECKING:
     from ikeclone.ike.tunnel import Tunnel
@@ -29,6 +30,19 @@ class Revival:
         delay = self.next_delay()
         self._tunnel.note(Kind.PROGRESS, f"will try again in {delay:.0f} seconds")
         self._timers.set(self._tunnel, "revive", now + delay, self.attempt)
+
+    def plan_child(self, former: Child | None, now: float) -> None:
+        """The peer has deleted the last Child SA, or refuses one: ask for one in a while, if it shall stay up.
+
+        Once such an SA has lasted for longer than any pause, the next pause is a first one again.
+        """
+        if not (self._tunnel.wanted and self._tunnel.connection.stays_up):
+            return
+        if former is not None and now - former.created > self._tunnel.host.settings.retry_delay_limit:
+            self._attempts = 0
+        delay = self.next_delay()
+        self._tunnel.note(Kind.PROGRESS, f"will ask for a Child SA in {delay:.0f} seconds")
+        self._tunnel.openings.replace_fallback(now, delay)
 
     def next_delay(self) -> float:
         """Seconds until something that failed is tried again: each time longer, until the peer is there again."""

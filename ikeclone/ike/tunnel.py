@@ -275,7 +275,7 @@ class Tunnel:
         """The peer is authenticated. Of two IKE SAs with it, one goes."""
         former, self.ike, self.peer = self.ike, sa, peer
         sa.identities = self.proofs(sa.path).me, peer
-        self.wanted = self.wanted or sa.initiator
+        self.wanted = self.wanted or sa.initiator or self.connection.auto is Auto.KEEP
         self.revival.done()
         self.settle(sa, now)
         self.reauth.established(sa, now)
@@ -332,7 +332,7 @@ class Tunnel:
             sharing.disappoint(self, now, reason)
         else:
             return
-        self.wanted = self.wanted and (peer_dead or self.connection.auto is Auto.START)
+        self.wanted = self.wanted and (peer_dead or self.connection.stays_up)
         if self.ike is None and self.initiation is None:
             self.revival.plan(now)
 

@@ -173,7 +173,7 @@ def test_setup(write: Write) -> None:
         ("clons=2", "unknown keyword 'clons' (did you mean 'clones'?)"),
         ("lefthost=1.2.3.4", "unknown keyword 'lefthost' (did you mean 'leftsubnet'?)"),
         ("qqqqqq=1", "unknown keyword 'qqqqqq'"),
-        ("auto=maybe", "auto=maybe: must be one of ignore, add, ondemand, route, start, up"),
+        ("auto=maybe", "auto=maybe: must be one of ignore, add, keep, ondemand, route, start, up"),
         ("clones=0x2", "clones=0x2: must be no, yes (one per CPU) or a number from 1 to 1024"),
         ("clones=1025", "clones=1025: must be no, yes (one per CPU) or a number from 1 to 1024"),
         ("clones-mode=lazy", "clones-mode=lazy: must be one of ondemand, eager"),
