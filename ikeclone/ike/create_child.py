@@ -92,6 +92,8 @@ def respond_create(sa: IkeSa, message: Message, now: float) -> Payloads:
 
 
 def _accept(sa: IkeSa, tunnel: Tunnel, keyed: Keyed, cpu: int | None, now: float) -> None:
+    """Install it, unless there is no room for it any more after the additional key exchanges."""
+    _check_room(tunnel, cpu)
     clones = tunnel.clones
     if cpu is None:
         # A regular SA beside a fallback that may have clones takes nothing from that one.
@@ -108,14 +110,24 @@ def _accept(sa: IkeSa, tunnel: Tunnel, keyed: Keyed, cpu: int | None, now: float
 
 
 def _cpu_for(tunnel: Tunnel, message: Message) -> int | None:
+    """The CPU of the clone that is asked for, None for a regular SA; raises PeerError if there is no room for it."""
     clones, cpus = tunnel.clones, tunnel.host.resources.cpus()
     wanted = message.notify(NotifyType.SA_RESOURCE_INFO) is not None and tunnel.connection.clones != 0
-    if not wanted or clones.fallback is None:
+    cpu = None
+    if wanted and clones.fallback is not None:
+        if not cpus:
+            raise TemporaryFailure("no CPU is ready")
+        cpu = clones.least_loaded(cpus)
+    _check_room(tunnel, cpu)
+    return cpu
+
+
+def _check_room(tunnel: Tunnel, cpu: int | None) -> None:
+    clones, cpus = tunnel.clones, tunnel.host.resources.cpus()
+    if cpu is None:
         if not clones.may_accept_regular(tunnel.host.settings.regular_limit):
             raise NoAdditionalSas("there are enough Child SAs already")
-        return None
-    if not cpus:
-        raise TemporaryFailure("no CPU is ready")
-    if not clones.may_accept(cpus):
+    elif cpu not in cpus:
+        raise TemporaryFailure(f"CPU {cpu} has gone")
+    elif not clones.may_accept(cpus):
         raise TsMaxQueue(f"{len(clones.clones)} clones are enough")
-    return clones.least_loaded(cpus)

@@ -114,3 +114,27 @@ def test_clones(fragment_size: int) -> None:
     traffic_until_quiet(net)
     assert net.lost_packets == []
     net.assert_consistent()
+
+
+def test_there_is_room_for_no_more_clones_than_without_them() -> None:
+    """Each of a dozen clones that are negotiated at a time would find room at its beginning, but not at its end."""
+    both = {**BOTH, "clones": 12}
+    net = Network(cpus=(12, 2), west=both, east={**BOTH, "clones": 2}, delay=0.05).established()
+    for cpu in range(12):
+        net.west.packet(cpu)
+    net.run(20)
+    assert sum(child.cpu is not None for child in net.east.children) == 4
+    assert net.west.kinds(Kind.REFUSED)
+    net.run(60)
+    net.assert_consistent()
+
+
+def test_a_cpu_that_goes_meanwhile_gets_no_clone() -> None:
+    net = Network(west={**BOTH, "clones": 1}, east={**BOTH, "clones": 1}, cpus=(2, 2)).established().hold()
+    net.west.packet(0)
+    take_all(net.east)
+    net.east.backend.online = frozenset({1})
+    net.release()
+    net.run(3)
+    assert [child.cpu for child in net.east.children] == [None]
+    net.assert_consistent()
