@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ikeclone.backend import Backend
+from ikeclone.backend import Backend, BackendError
 from ikeclone.ike.actions import (
     ActivateChild,
     DeactivateChild,
@@ -14,6 +14,28 @@ from ikeclone.ike.actions import (
 )
 
 BackendAction = InstallChild | ActivateChild | DeactivateChild | RemoveChild | MoveChild | Route | Unroute
+
+
+class Applier:
+    """Does actions, but for those that go on with a Child SA which the data plane did not take."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._refused: set[int] = set()
+
+    async def do(self, action: BackendAction) -> None:
+        """Do one action; raises BackendError when the data plane refuses."""
+        match action:
+            case ActivateChild(spi) | DeactivateChild(spi) | MoveChild(spi) if spi in self._refused:
+                return
+            case RemoveChild(spi):
+                self._refused.discard(spi)
+        try:
+            await apply(self._backend, action)
+        except BackendError:
+            if isinstance(action, InstallChild):
+                self._refused.add(action.sa.inbound_spi)
+            raise
 
 
 async def apply(backend: Backend, action: BackendAction) -> None:

@@ -176,6 +176,7 @@ class End:
     `certificates` are the end's own and those between it and its authority; a peer must then have that one. Without,
     a peer's must come from one of `anchors` or, if there are none, from any authority that the host trusts. With
     `public_key` there is no need of certificates. `user` is the name for EAP: ours, or the only one to be let in.
+    `updown` is the command to run when our traffic takes the tunnel, and no more, in words.
 
     An end that `asks` has the other give it its address inside the tunnel, `source` if it may choose; `pools` are those
     that it gets it from.
@@ -195,6 +196,7 @@ class End:
     interface_addresses: tuple[IPv4Interface | IPv6Interface, ...] = ()
     asks: bool = False
     pools: tuple[Pool, ...] = ()
+    updown: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

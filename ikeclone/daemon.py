@@ -12,9 +12,10 @@ import time
 from datetime import UTC, datetime
 
 from ikeclone import config
-from ikeclone.apply import apply
+from ikeclone.apply import Applier
 from ikeclone.backend import Acquire, Backend, BackendError, Event, Expire, Lost, Path, Remapped
 from ikeclone.backends import start_backend
+from ikeclone.changes import Changes
 from ikeclone.commands import Commands, Progress
 from ikeclone.control import models
 from ikeclone.control.server import ControlServer
@@ -53,12 +54,14 @@ class Daemon:
         self, options: DaemonOptions, configuration: config.Config, credentials: Credentials, backend: Backend
     ) -> None:
         self.backend = backend
+        self._applier = Applier(backend)
         self.steered = Steered(configuration.setup.steering, backend)
         self._keylog = KeyLog(options.keylog) if options.keylog else None
         self.now, self.wall = time.monotonic, time.time
         self.started = self.now()
         settings = Settings(key_log=options.keylog is not None, uniqueids=configuration.setup.uniqueids)
         self.endpoint = Endpoint(self.backend, os.urandom, date, self.now(), credentials, settings)
+        self._changes = Changes(self.endpoint.tunnels, self.backend.name)
         self._net = Net(self._received)
         self._fetcher = Fetcher(self._fetched)
         self._roaming = Roaming(configuration, self._net, backend, self.endpoint, self.now)
@@ -83,6 +86,7 @@ class Daemon:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            await self._changes.stop()
             await self._control.close()
             self._roaming.close()
             await self._net.close()
@@ -155,8 +159,9 @@ class Daemon:
                 if self._keylog is not None and isinstance(action, InstallChild):
                     self._keylog.child(action.sa)
                 try:
-                    await apply(self.backend, action)
+                    await self._applier.do(action)
                     await self.steered.told(action)
+                    self._changes.told(action)
                 except BackendError as error:
                     log.warning("%s: %s", type(action).__name__, error)
                     if isinstance(action, InstallChild):

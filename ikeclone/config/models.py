@@ -15,6 +15,7 @@ from pydantic import PlainValidator, model_validator
 from ikeclone.backend import Mode
 from ikeclone.config import values
 from ikeclone.config.authby import parse_authby
+from ikeclone.config.commands import command
 from ikeclone.config.handling import Addresses, HandlingKeywords
 from ikeclone.config.modecfg import ModecfgEnd, ModecfgKeywords
 from ikeclone.config.revocation import RevocationKeywords
@@ -88,6 +89,7 @@ class EndKeywords(ModecfgEnd):
     subnets: Networks = ()
     protoport: Annotated[tuple[int, int | None] | None, PlainValidator(values.protoport)] = None
     interface_ip: Addresses = ()
+    updown: Annotated[tuple[str, ...], PlainValidator(command)] = ()
     auth: Annotated[Authby | None, PlainValidator(parse_authby)] = None
     cert: str | None = None
     ca: str | None = None

@@ -54,6 +54,7 @@ class Papers:
             interface_addresses=keywords.interface_ip,
             asks=keywords.asks,
             pools=keywords.addresspool,
+            updown=keywords.updown,
         )
 
 

@@ -1,0 +1,5 @@
+"""Running the commands of leftupdown=, with the environment that Libreswan gives them."""
+
+from ikeclone_updown.scripts import Scripts
+
+__all__ = ["Scripts"]
