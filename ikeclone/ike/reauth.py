@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ikeclone.errors import LocalError, PeerError
+from ikeclone.ike import sharing
 from ikeclone.ike.actions import Kind
 from ikeclone.ike.child import ChildState
 from ikeclone.ike.established import rekey_after
@@ -45,16 +46,25 @@ class Reauthentication:
         self._tunnel, self._timers = tunnel, tunnel.host.timers
 
     def start(self, now: float) -> None:
-        """Make a new IKE SA beside the one there is, unless that is under way; raises LocalError as `initiate`."""
-        if self._tunnel.usable and not self._tunnel.initiating:
-            self._tunnel.note(Kind.PROGRESS, "authenticating anew")
-            self._tunnel.initiate(now)
+        """Make a new IKE SA beside the one there is, unless that is under way; raises LocalError as `ask`.
+
+        One that several connections share is for its owner to make anew, for all of them.
+        """
+        sa = self._tunnel.ike
+        if sa is not None and self._tunnel.usable and not sa.tunnel.initiating:
+            sa.tunnel.note(Kind.PROGRESS, "authenticating anew")
+            sa.tunnel.ask(now)
 
     def established(self, sa: IkeSa, now: float) -> None:
         """Both sides have just proven who they are: `reauth=yes` has the initiator do so again in time."""
         self._timers.cancel(self._tunnel, "reauth")
         if self._tunnel.connection.reauth and sa.initiator:
             self._within(self._tunnel.connection.timing.ike_lifetime, now)
+
+    def inherit(self, sa: IkeSa, now: float) -> None:
+        """An IKE SA that was another connection's is this one's now, and as old as it was."""
+        if self._tunnel.connection.reauth and sa.initiator:
+            self._within(max(0.0, self._tunnel.connection.timing.ike_lifetime - (now - sa.established)), now)
 
     def _within(self, lifetime: float, now: float) -> None:
         """Authenticate anew before the lifetime ends."""
@@ -88,16 +98,33 @@ class Reauthentication:
             self._timers.set(self._tunnel, "reauth", now + self._tunnel.revival.next_delay(), self._start)
 
     def take_over(self, new: IkeSa, now: float) -> None:
-        """Our new IKE SA has its fallback: make the clones anew, then delete what it replaces."""
+        """Our new IKE SA has its fallback: make the clones and what others have anew, then delete what it replaces."""
         older = self._tunnel.sas(State.ESTABLISHED)
         for former in [sa for sa in older if sa is not new and sa.established <= new.created]:
-            cpus = sorted(c.cpu for c in former.children.values() if c.cpu is not None)
-            self.give_way(former, now)
+            own = (c for c in former.children.values() if c.tunnel is self._tunnel)
+            cpus = sorted(c.cpu for c in own if c.cpu is not None)
+            others = self._move_others(former, new, now)
             for cpu in cpus:
                 self._tunnel.openings.open(cpu, now)
+            for other in others:
+                other.openings.open_fallback(now)
             new.enqueue(LetGo(new, former), now)
-            text = f"#{new.serial}: IKE SA authenticated anew, replaces #{former.serial}"
-            self._tunnel.note(Kind.IKE_REKEYED, text)
+            for tunnel in (self._tunnel, *others):
+                text = f"#{new.serial}: IKE SA authenticated anew, replaces #{former.serial}"
+                tunnel.note(Kind.IKE_REKEYED, text)
+
+    def make_room(self, former: IkeSa, new: IkeSa, now: float) -> None:
+        """The peer's new IKE SA takes the place of a former one: it makes the Child SAs of all anew, or else we do."""
+        for other in self._move_others(former, new, now):
+            other.openings.replace_fallback(now, PATIENCE)
+
+    def _move_others(self, former: IkeSa, new: IkeSa, now: float) -> list[Tunnel]:
+        """Let the connections that share the former IKE SA share the new one. Their clones come back with traffic."""
+        others = [tunnel for tunnel in sharing.users(former) if tunnel is not self._tunnel]
+        self.give_way(former, now)
+        for other in others:
+            other.join(new)
+        return [other for other in others if other.wanted or other.clones.children]
 
     def give_way(self, former: IkeSa, now: float) -> None:
         """Only keep what the former IKE SA has until the side that asked for the new one deletes it, or time is up."""

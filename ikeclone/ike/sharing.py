@@ -9,10 +9,10 @@ from ikeclone.connection import Connection, End
 from ikeclone.ike.actions import Kind
 from ikeclone.ike.informational import DeleteChildren
 from ikeclone.ike.negotiation import has_traffic
+from ikeclone.ike.sa import IkeSa, State
 from ikeclone.wire.message import Message
 
 if TYPE_CHECKING:
-    from ikeclone.ike.sa import IkeSa
     from ikeclone.ike.tunnel import Tunnel
 
 
@@ -69,6 +69,15 @@ def users(sa: IkeSa) -> list[Tunnel]:
     return [tunnel for tunnel in sa.tunnel.endpoint.tunnels.values() if tunnel.ike is sa]
 
 
+def heir(tunnel: Tunnel) -> IkeSa | None:
+    """An established IKE SA that is the connection's or has Child SAs of it."""
+    return next((sa for sa in tunnel.endpoint.ike_sas() if sa.state is State.ESTABLISHED and _serves(sa, tunnel)), None)
+
+
+def _serves(sa: IkeSa, tunnel: Tunnel) -> bool:
+    return sa.tunnel is tunnel or any(child.tunnel is tunnel for child in sa.children.values())
+
+
 def leave(tunnel: Tunnel, sa: IkeSa, now: float) -> bool:
     """Leave an IKE SA to the other connections that need it, without Child SAs of this one; False if there are none."""
     others = [other for other in users(sa) if other is not tunnel and (other.wanted or other.clones.children)]
@@ -79,6 +88,7 @@ def leave(tunnel: Tunnel, sa: IkeSa, now: float) -> bool:
         sa.enqueue(DeleteChildren(sa, children), now)
     if sa.tunnel is tunnel:
         sa.tunnel = others[0]
+        sa.tunnel.reauth.inherit(sa, now)
     return True
 
 

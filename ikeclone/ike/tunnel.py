@@ -146,7 +146,7 @@ class Tunnel:
             self.initiate(now)
 
     def initiate(self, now: float) -> None:
-        """Start a new IKE SA, unless there is one to share; raises LocalError as `_ask` does."""
+        """Start a new IKE SA, unless there is one to share; raises LocalError as `ask` does."""
         if not self._alone and (sa := sharing.usable_by(self)) is not None:
             self.wanted = True
             self.join(sa)
@@ -155,9 +155,9 @@ class Tunnel:
             self.awaits = other
             self.note(Kind.PROGRESS, f"waiting for the IKE SA of {other.connection.name}")
         else:
-            self._ask(now)
+            self.ask(now)
 
-    def _ask(self, now: float) -> None:
+    def ask(self, now: float) -> None:
         """Ask for an IKE SA; raises LocalError without an address, a key or a way to the peer."""
         if (remote := self.connection.remote.address) is None:
             raise LocalError(f"{self.connection.name} names no address of its peer: only the peer can bring it up")
@@ -282,8 +282,10 @@ class Tunnel:
         self.note(Kind.IKE_UP, f"#{sa.serial}: IKE SA established with {peer} at {sa.path.remote}, {sa.suite}")
         if initial_contact:
             close_former(sa, now)
-        if former is not None and former.state is State.ESTABLISHED and not sharing.leave(self, former, now):
-            self._keep_one(former, sa, now)
+        if former is not None and former.state is State.ESTABLISHED:
+            renewed = former.tunnel is self and former.established <= sa.created
+            if renewed or not sharing.leave(self, former, now):
+                self._keep_one(former, sa, now)
         if not sa.initiator:
             crossing.give_way(sa, now)
         sharing.go_on(self, now)
@@ -298,7 +300,7 @@ class Tunnel:
         if former.established <= new.created:
             self.note(Kind.PROGRESS, f"#{former.serial}: replaced by #{new.serial}")
             if not new.initiator:
-                self.reauth.give_way(former, now)
+                self.reauth.make_room(former, new, now)
             return
         redundant = min(former, new, key=lambda sa: sa.spi_i)
         self.ike = new if redundant is former else former
@@ -322,7 +324,7 @@ class Tunnel:
     def _ended(self, sa: IkeSa, now: float, reason: str, *, peer_dead: bool) -> None:
         if self.ike is sa:
             # The peer may end the one of two simultaneous IKE SAs that we would have kept.
-            self.ike = next(iter(self.sas(State.ESTABLISHED)), None)
+            self.ike = sharing.heir(self)
             self.note(Kind.IKE_DOWN, f"#{sa.serial}: IKE SA ended: {reason}")
         elif sa.established < 0 and sa.initiator and self.usable:
             self.reauth.failed(now, reason)

@@ -176,3 +176,72 @@ def test_either_side_may_open_the_second() -> None:
     assert counts(net) == [[1, 1], [1, 1]]
     assert living(net.west) == living(net.east) == [State.ESTABLISHED]
     agree(net)
+
+
+def ping_both(net: Network, seconds: float) -> None:
+    """Packets of both connections from both sides all the time; none is lost."""
+    for _ in range(int(seconds / 0.1)):
+        for side in net.sides:
+            for name in (NAME, OTHER):
+                packet = side.backend.transmit(name, 0, 84)
+                assert packet is not None
+                side.hear()
+                net.carry(side, packet)
+                net.settle(side)
+        net.run(0.1)
+    net.run(1)
+    assert net.lost_packets == []
+
+
+@pytest.mark.parametrize("of", ["west", "east"])
+@pytest.mark.parametrize("name", [NAME, OTHER])
+@pytest.mark.parametrize("clones", [0, 2])
+def test_reauthentication_renews_what_each_of_them_has(of: str, name: str, clones: int) -> None:
+    net = net_of_two(1, clones=clones)
+    for each in (NAME, OTHER):
+        act(net.west, "up", each)
+    old = {sa.serial for sa in net.west.endpoint.ike_sas()}
+    spis = set(net.west.backend.installed)
+    tunnel(getattr(net, of), name).rekey(net.now, False, reauth=True)
+    net.settle(getattr(net, of))
+    ping_both(net, 40)
+    assert living(net.west) == living(net.east) == [State.ESTABLISHED]
+    assert not old & {sa.serial for sa in net.west.endpoint.ike_sas() if sa.state is State.ESTABLISHED}
+    assert not spis & set(net.west.backend.installed)
+    for side in net.sides:
+        assert tunnel(side, NAME).ike is tunnel(side, OTHER).ike
+        assert [len([c for c in tunnel(side, each).clones if c.cpu is None]) for each in (NAME, OTHER)] == [1, 1]
+        assert side.kinds(Kind.CHILD_UP)
+    agree(net)
+
+
+def test_a_connection_alone_is_authenticated_anew_in_time() -> None:
+    """The one that had the IKE SA goes down; the other one authenticates anew when it is due."""
+    timing = replace(TIMING, ike_lifetime=300.0, margin=30.0)
+    net = Network(west={"timing": timing, "reauth": True}, east={"timing": timing})
+    for side in net.sides:
+        conn = side.conn
+        side.endpoint.add(replace(conn, name=OTHER, local=moved(conn.local), remote=moved(conn.remote)), net.now)
+    for each in (NAME, OTHER):
+        act(net.west, "up", each)
+    net.run(100)
+    act(net.west, "down", NAME)
+    (before,) = net.west.endpoint.ike_sas()
+    net.run(210)
+    (after,) = [sa for sa in net.west.endpoint.ike_sas() if sa.state is State.ESTABLISHED]
+    assert after is not before
+    assert counts(net) == [[0, 1], [0, 1]]
+    assert not [report for report in net.west.kinds(Kind.IKE_DOWN) if report.connection == OTHER]
+    agree(net)
+
+
+def test_reauthentication_that_fails_leaves_both_where_they_are() -> None:
+    net = both_up()
+    (before,) = net.west.endpoint.ike_sas()
+    net.east.endpoint.credentials = replace(net.east.endpoint.credentials, secrets=())
+    tunnel(net.west, OTHER).rekey(net.now, False, reauth=True)
+    net.settle(net.west)
+    ping_both(net, 30)
+    assert [sa for sa in net.west.endpoint.ike_sas() if sa.state is State.ESTABLISHED] == [before]
+    assert not [report for side in net.sides for report in side.kinds(Kind.IKE_DOWN, Kind.CHILD_DOWN)]
+    agree(net)
