@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import count
 
-from ikeclone.ike.child import Child, ChildState
+from ikeclone.ike.child import Child, ChildState, Selectors
 
 # The golden ratio: multiples of it, modulo 1, spread evenly however many there are.
 FIRST_PORT = 49152
@@ -132,6 +132,11 @@ class Clones:
     def port(self, instance: int) -> int:
         """The UDP source port of an instance that shall have one of its own, among the dynamic ones (RFC 6335)."""
         return FIRST_PORT + int(self.spread(instance) * (65536 - FIRST_PORT))
+
+    def has_same_traffic(self, local: Selectors, remote: Selectors) -> bool:
+        """Whether these are the selectors of the SAs that there are, which have one policy: any, if there are none."""
+        agreed = self.fallback.agreement if self.fallback is not None else None
+        return agreed is None or (set(agreed.local), set(agreed.remote)) == (set(local), set(remote))
 
     def outbound(self, cpu: int | None) -> Child | None:
         """The SA that sends for this CPU, bound to it or, with None, unbound."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ikeclone.errors import NoAdditionalSas, PeerError, TemporaryFailure, TsMaxQueue
+from ikeclone.errors import NoAdditionalSas, PeerError, TemporaryFailure, TsMaxQueue, TsUnacceptable
 from ikeclone.ike.actions import RemoveChild
+from ikeclone.ike.child import Agreement
 from ikeclone.ike.exchange import Exchange, Payloads, raise_refusal, wanted_method
-from ikeclone.ike.informational import DeleteChildren
-from ikeclone.ike.negotiation import Keyed, Request, after, answer_after, respond
+from ikeclone.ike.informational import DeleteChildren, Withdraw
+from ikeclone.ike.negotiation import Keyed, Request, after, answer_after, respond, traffic_of
 from ikeclone.ike.sa import IkeSa
 from ikeclone.numbers import ExchangeType, KeMethod, NotifyType
 from ikeclone.wire.message import Message
@@ -47,7 +48,14 @@ class CreateChild(Exchange):
         assert self._request is not None
         raise_refusal(message)
         agreed = self._request.complete(self.sa, message)
+        self._check_traffic(agreed.agreement)
         after(self, agreed, message, self._opened, now)
+
+    def _check_traffic(self, agreement: Agreement) -> None:
+        """A clone for less than the fallback is of no use (RFC 9611 section 3): the peer shall not keep it."""
+        if not self._clones.has_same_traffic(agreement.local, agreement.remote):
+            self.sa.requests.queue.append(Withdraw(self.sa, agreement.inbound_spi))
+            raise TsUnacceptable("the peer narrows the selectors of a clone")
 
     def _opened(self, keyed: Keyed, now: float) -> None:
         self._clones.asked.discard(self.cpu)
@@ -86,6 +94,7 @@ class CreateChild(Exchange):
 def respond_create(sa: IkeSa, message: Message, now: float) -> Payloads:
     """Answer a request for a new Child SA: the fallback if there is none, else a clone on the CPU with the fewest."""
     tunnel = sa.tunnel.for_traffic(sa, message)
+    _check_traffic(sa, tunnel, message)
     cpu = _cpu_for(tunnel, message)
     agreed, payloads = respond(sa, tunnel.connection, message, cpu, tunnel.resource(cpu))
     return payloads + answer_after(sa, agreed, lambda keyed, at: _accept(sa, tunnel, keyed, cpu, at), now)
@@ -107,6 +116,13 @@ def _accept(sa: IkeSa, tunnel: Tunnel, keyed: Keyed, cpu: int | None, now: float
         tunnel.children.senders.serve_later(sa, child, now)
     if cpu is not None:
         tunnel.openings.clone_accepted(now)
+
+
+def _check_traffic(sa: IkeSa, tunnel: Tunnel, message: Message) -> None:
+    """All Child SAs of a connection are for the same traffic, as the data plane has one policy for it."""
+    if not tunnel.clones.has_same_traffic(*traffic_of(tunnel.connection, sa.path, message)):
+        name = tunnel.connection.name
+        raise TsUnacceptable(f"{name} has Child SAs for other traffic: give this a connection of its own")
 
 
 def _cpu_for(tunnel: Tunnel, message: Message) -> int | None:

@@ -113,13 +113,20 @@ def make_answer(
 
 def has_traffic(connection: Connection, path: Path, message: Message) -> bool:
     """Whether a request's selectors and the connection's have something in common."""
-    remote, local = message.first(TsI), message.first(TsR)
     try:
-        narrow(remote.selectors if remote else (), of_end(connection.remote, path.remote))
-        narrow(local.selectors if local else (), of_end(connection.local, path.local))
+        traffic_of(connection, path, message)
     except TsUnacceptable:
         return False
     return True
+
+
+def traffic_of(connection: Connection, path: Path, message: Message) -> tuple[Selectors, Selectors]:
+    """What a request's selectors and the connection's have in common, ours and the peer's; raises TsUnacceptable."""
+    remote, local = message.first(TsI), message.first(TsR)
+    return (
+        narrow(local.selectors if local else (), of_end(connection.local, path.local)),
+        narrow(remote.selectors if remote else (), of_end(connection.remote, path.remote)),
+    )
 
 
 @dataclass(frozen=True, slots=True)

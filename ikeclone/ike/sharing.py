@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ikeclone.connection import Connection, End
 from ikeclone.ike.actions import Kind
 from ikeclone.ike.informational import DeleteChildren
-from ikeclone.ike.negotiation import has_traffic
+from ikeclone.ike.negotiation import has_traffic, traffic_of
 from ikeclone.ike.sa import IkeSa, State
 from ikeclone.wire.message import Message
 
@@ -97,4 +97,6 @@ def for_traffic(sa: IkeSa, message: Message) -> Tunnel:
     owner = sa.tunnel
     sharing = (t for t in owner.endpoint.tunnels.values() if t is not owner and may_share(t, owner))
     candidates = sorted(sharing, key=lambda tunnel: tunnel.ike is not sa)
-    return next((t for t in (owner, *candidates) if has_traffic(t.connection, sa.path, message)), owner)
+    fitting = [t for t in (owner, *candidates) if has_traffic(t.connection, sa.path, message)]
+    same = (t for t in fitting if t.clones.has_same_traffic(*traffic_of(t.connection, sa.path, message)))
+    return next(same, fitting[0] if fitting else owner)
