@@ -59,7 +59,13 @@ class Daemon:
         self._keylog = KeyLog(options.keylog) if options.keylog else None
         self.now, self.wall = time.monotonic, time.time
         self.started = self.now()
-        settings = Settings(key_log=options.keylog is not None, uniqueids=configuration.setup.uniqueids)
+        setup = configuration.setup
+        settings = Settings(
+            cookie_threshold=setup.cookie_threshold,
+            half_open_limit=setup.max_halfopen_ike,
+            uniqueids=setup.uniqueids,
+            key_log=options.keylog is not None,
+        )
         self.endpoint = Endpoint(self.backend, os.urandom, date, self.now(), credentials, settings)
         self._changes = Changes(self.endpoint.tunnels, self.backend.name)
         self._net = Net(self._received)

@@ -122,20 +122,18 @@ class Lab:
         ppk: tuple[str, str] | None = None,
         users: Mapping[str, str] | None = None,
         second: Mapping[str, str] | None = None,
+        setup: Mapping[str, str] | None = None,
     ) -> None:
         """Start our daemon, anew if it runs, with the connection `gw` and more `settings` in ipsec.conf.
 
         `papers` are there for leftcert=own.pem; `ppk` is the name and text of a postquantum preshared key; `users` have
-        passwords. A `second` connection says these settings and else what `gw` does.
+        passwords. A `second` connection says these settings and else what `gw` does; `setup` is for all of them.
         """
         if self._daemon:
             self._daemon.stop()
-        lines = [f"    {key}={value}" for key, value in (IPSEC_CONF | dict(settings or {})).items()]
-        conf = "\n".join(["conn gw", *lines, ""])
+        conf = _section("config setup", setup or {}) + _section("conn gw", IPSEC_CONF | dict(settings or {}))
         if second:
-            conf += "\n".join(
-                ["conn second", "    also=gw", *(f"    {key}={value}" for key, value in second.items()), ""]
-            )
+            conf += _section("conn second", {"also": "gw", **second})
         secrets = f'@west @east : PSK "{secret}"\n'
         if ppk:
             secrets += ': PPKS "{}" "{}"\n'.format(*ppk)
@@ -193,6 +191,11 @@ class Lab:
     def judge(self) -> Verdict:
         """Let tshark look at what went over the cable so far; raises UnsoundError."""
         return judge(self._capture.file, self.ikeclone.keys)
+
+
+def _section(title: str, settings: Mapping[str, str]) -> str:
+    """A section of ipsec.conf."""
+    return "\n".join([title, *(f"    {key}={value}" for key, value in settings.items()), ""])
 
 
 def _file(papers: Papers, directory: Path) -> None:

@@ -69,12 +69,23 @@ class Setup(RevocationKeywords):
     """`config setup`. Empty `listen` is all addresses; with `uniqueids` a peer's new IKE SA ends its old.
 
     `cacerts` is a directory of trusted authorities. `steering` is how received packets find the CPU of their SA.
+
+    Of `max_halfopen_ike` half-open IKE SAs, those beyond `ddos_ike_threshold` are for initiators that return a cookie;
+    with `ddos_mode` busy all are, with unlimited none.
     """
 
     listen: Annotated[tuple[IPAddress, ...], PlainValidator(values.addresses)] = ()
     uniqueids: YesNo = True
     cacerts: str | None = None
     steering: Annotated[Steering, PlainValidator(values.one_of({way.value: way for way in Steering}))] = Steering.AUTO
+    ddos_mode: Annotated[str, PlainValidator(_only("auto", "busy", "unlimited"))] = "auto"
+    ddos_ike_threshold: Annotated[int, PlainValidator(values.integer(0, 1_000_000))] = 64
+    max_halfopen_ike: Annotated[int, PlainValidator(values.integer(1, 1_000_000))] = 1024
+
+    @property
+    def cookie_threshold(self) -> int:
+        """The number of half-open IKE SAs from which on cookies are demanded."""
+        return {"busy": 0, "unlimited": self.max_halfopen_ike}.get(self.ddos_mode, self.ddos_ike_threshold)
 
 
 class EndKeywords(ModecfgEnd):

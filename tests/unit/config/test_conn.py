@@ -15,6 +15,7 @@ from ikeclone.config import Setup, load
 from ikeclone.connection import Auto, Choice, ClonesMode, Connection, Identity, Timing
 from ikeclone.crypto import registry
 from ikeclone.errors import ConfigError
+from ikeclone.ike.host import Settings
 from ikeclone.numbers import Esn, TransformType
 from ikeclone.selectors import TrafficSelector
 
@@ -162,9 +163,37 @@ def test_a_template_is_no_connection(write: Write) -> None:
     assert [(conn.name, conn.keywords.clones) for conn in config.connections] == [("a", 2)]
 
 
+@pytest.mark.parametrize(("line", "reauth"), [("", False), ("reauth=no", False), ("reauth=yes", True)])
+def test_whether_the_peers_authenticate_anew(write: Write, line: str, reauth: bool) -> None:
+    assert connection(write(f"conn a\n{HOSTS}\t{line}\n")).reauth is reauth
+
+
 def test_setup(write: Write) -> None:
     setup = load(write("config setup\n\tlisten={192.1.2.45, 2001:db8::1}\n\tuniqueids=no\n")).setup
     assert setup == Setup.model_construct(listen=(ip_address("192.1.2.45"), ip_address("2001:db8::1")), uniqueids=False)
+
+
+@pytest.mark.parametrize(
+    ("lines", "threshold"),
+    [
+        ("", 64),
+        ("ddos-mode=auto", 64),
+        ("ddos-ike-threshold=3", 3),
+        ("ddos-mode=busy", 0),
+        ("ddos-mode=busy\n\tddos-ike-threshold=3", 0),
+        ("ddos-mode=unlimited\n\tmax-halfopen-ike=500", 500),
+    ],
+)
+def test_when_cookies_are_demanded(write: Write, lines: str, threshold: int) -> None:
+    """Half-open IKE SAs above max-halfopen-ike are refused first, so that with `unlimited` no cookie is demanded."""
+    assert load(write(f"config setup\n\t{lines}\n")).setup.cookie_threshold == threshold
+
+
+def test_limits_of_half_open_ike_sas_are_those_of_an_endpoint_by_default() -> None:
+    assert (Setup().cookie_threshold, Setup().max_halfopen_ike) == (
+        Settings().cookie_threshold,
+        Settings().half_open_limit,
+    )
 
 
 @pytest.mark.parametrize(
@@ -176,6 +205,7 @@ def test_setup(write: Write) -> None:
         ("auto=maybe", "auto=maybe: must be one of ignore, add, keep, ondemand, route, start, up"),
         ("clones=0x2", "clones=0x2: must be no, yes (one per CPU) or a number from 1 to 1024"),
         ("clones=1025", "clones=1025: must be no, yes (one per CPU) or a number from 1 to 1024"),
+        ("reauth=maybe", "reauth=maybe: must be one of yes, no, true, false, on, off, 1, 0"),
         ("clones-mode=lazy", "clones-mode=lazy: must be one of ondemand, eager"),
         ("clones-idle=2d", "clones-idle=2d: must be from 0 to 86400 seconds"),
         ("type=drop", "type=drop: must be one of tunnel, transport"),
@@ -330,6 +360,14 @@ def test_unknown_algorithms_name_the_word(mistakes: Mistakes) -> None:
         (
             "config setup\n\tunique=1\n",
             "ipsec.conf:2: config setup: unknown keyword 'unique' (did you mean 'uniqueids'?)",
+        ),
+        (
+            "config setup\n\tddos-mode=always\n",
+            "ipsec.conf:2: config setup: ddos-mode=always: must be one of auto, busy, unlimited",
+        ),
+        (
+            "config setup\n\tmax-halfopen-ike=0\n",
+            "ipsec.conf:2: config setup: max-halfopen-ike=0: must be a number from 1 to 1000000",
         ),
         (
             "config setup\n\tsteering=rss\n",
