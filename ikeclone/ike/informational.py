@@ -92,6 +92,8 @@ class DeleteIke(Exchange):
         self._reason, self._notify = reason, notify
 
     def request(self, now: float) -> Payloads:
+        for tunnel in self.sa.served:
+            tunnel.children.senders.leave(self.sa.children.keys())
         self.sa.enter(State.DELETING, {ExchangeType.INFORMATIONAL: self.sa.handlers[ExchangeType.INFORMATIONAL]})
         why = (Notify(self._notify),) if self._notify is not None else ()
         return (*why, Delete(ProtocolId.IKE, ()))

@@ -135,6 +135,13 @@ class Reauthentication:
                 child.enter(ChildState.REKEYED)
         self._timers.set(former, "expire", now + PATIENCE, lambda at: _delete(former, at))
 
+    def bequeath(self, former: IkeSa) -> None:
+        """If the peer rekeyed a former IKE SA that ends, it has its Child SAs in the new one: so do we."""
+        for heir in self._tunnel.sas(State.REKEYED):
+            if heir.contested is former:
+                heir.children.update(former.children)
+                former.children.clear()
+
 
 def _delete(former: IkeSa, now: float) -> None:
     if former.state in (State.ESTABLISHED, State.REKEYED):

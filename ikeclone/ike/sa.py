@@ -129,7 +129,7 @@ class IkeSa:
         return self.spi_i if self.initiator else self.spi_r
 
     @property
-    def _served(self) -> tuple[Tunnel, ...]:
+    def served(self) -> tuple[Tunnel, ...]:
         """Those whose Child SAs it has."""
         return tuple(dict.fromkeys(child.tunnel for child in self.children.values()))
 
@@ -167,7 +167,7 @@ class IkeSa:
                 if self.mobike is not None:
                     self.mobike.repeated(message.header.message_id, path)
                     self.pump(now)
-                for tunnel in self._served:
+                for tunnel in self.served:
                     tunnel.children.senders.doubted(self, now)
             return
         if (opened := self.channel.receive(message, datagram, self.responses.size)) is None:
@@ -175,7 +175,7 @@ class IkeSa:
         self.heard, self.heard_on = now, path
         self._follow(path)
         self.responses.received(message.header.message_id)
-        for tunnel in self._served:
+        for tunnel in self.served:
             tunnel.children.senders.proven(self, message.header.message_id)
         self._respond(message.header, *opened, now)
 
@@ -367,6 +367,7 @@ class IkeSa:
         """
         if self.rekey is not None and (heir := self.rekey.heir) is not None:
             self.supersede(heir, now)
+        self.tunnel.reauth.bequeath(self)
         self.enter(State.DEAD)
         self.followups.clear()
         self.host.timers.cancel(self)

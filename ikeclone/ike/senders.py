@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from ikeclone.backend import Counters
 from ikeclone.ike.actions import ActivateChild, DeactivateChild
@@ -17,7 +17,8 @@ class Senders:
 
     def __init__(self, host: Host, clones: Clones) -> None:
         self._host, self._clones = host, clones
-        # Those that send once the peer is known to have our response, and the newest request when we gave it.
+        # Those that send once the peer is known to have our response, and the first request that shows it: the peer's
+        # window does not reach so far without the response (RFC 7296 section 2.3).
         self._awaiting: dict[Child, int] = {}
 
     def activate(self, child: Child) -> None:
@@ -29,11 +30,17 @@ class Senders:
         child.active = True
         self._host.emit(ActivateChild(child.inbound_spi))
 
-    def deactivate(self, child: Child) -> None:
-        """Send on this SA no more, but on another one of its CPU, else on the fallback."""
+    def leave(self, going: Collection[int]) -> None:
+        """The IKE SA with these Child SAs is about to go: send on those of another one, if there is another."""
+        if any(child.cpu is None and child.inbound_spi not in going for child in self._clones):
+            for child in [c for c in self._clones if c.inbound_spi in going]:
+                self.deactivate(child, going)
+
+    def deactivate(self, child: Child, going: Collection[int] = ()) -> None:
+        """Send on this SA no more, but on another one of its CPU that is not `going`, else on the fallback."""
         if not child.active:
             return
-        if (heir := self._clones.successor(child)) is not None:
+        if (heir := self._clones.successor(child, going)) is not None:
             self.activate(heir)
         else:
             child.active = False
@@ -48,7 +55,7 @@ class Senders:
     def serve_on_proof(self, sa: IkeSa, child: Child) -> None:
         """Send on this SA once the peer shows that it has our answer: by a later request or by deleting the old SA."""
         if child.state is ChildState.INSTALLED and not child.active:
-            self._awaiting[child] = sa.responses.newest
+            self._awaiting[child] = sa.responses.newest + sa.responses.size
 
     def serve_later(self, sa: IkeSa, child: Child, now: float) -> None:
         """Send on an SA of the peer's on proof, or when our answer has had time to arrive.
@@ -70,9 +77,8 @@ class Senders:
         self.serve(child)
 
     def proven(self, sa: IkeSa, message_id: int) -> None:
-        """A new request came: by its window the peer has our answers to the older ones (RFC 7296 section 2.3)."""
-        has = message_id - sa.responses.size
-        for child in [c for c, newest in self._awaiting.items() if newest <= has and c.inbound_spi in sa.children]:
+        """A new request came, which shows which of our answers the peer has."""
+        for child in [c for c, first in self._awaiting.items() if first <= message_id and c.inbound_spi in sa.children]:
             self._stop_waiting(child)
 
     def awaits_proof_of(self, child: Child) -> bool:
@@ -104,7 +110,7 @@ class Senders:
         """The IKE SA was rekeyed; in the new one message IDs begin anew."""
         for child in self._awaiting:
             if child.inbound_spi in new.children:
-                self._awaiting[child] = -1
+                self._awaiting[child] = self._host.settings.window - 1
 
     def forget(self, child: Child, heir: Child | None) -> None:
         """The SA is gone; if it was the one that sent, its heir does now."""

@@ -333,6 +333,8 @@ class Tunnel:
             self.note(Kind.FAILED, reason)
             sharing.disappoint(self, now, reason)
         else:
+            if peer_dead:
+                self.note(Kind.PROGRESS, f"#{sa.serial}: former IKE SA given up: {reason}")
             return
         self.wanted = self.wanted and (peer_dead or self.connection.stays_up)
         if self.ike is None and self.initiation is None:

@@ -194,6 +194,8 @@ class Network:
         self.held = False
         self.lost_packets: list[Packet] = []
         self.seen: list[Datagram] = []
+        # Called at every moment: when a side has done what it wanted to.
+        self.watch: Callable[[], None] = lambda: None
         settings = settings or Settings()
         self.west = Side(self, WEST, connection(WEST_END, EAST_END, **(west or {})), cpus[0], settings, seed)
         self._third: list[Side] = []
@@ -231,6 +233,7 @@ class Network:
         for datagram in side.endpoint.datagrams():
             side.sent.append(datagram)
             self._carry_ike(side, datagram)
+        self.watch()
 
     def _fetch(self, side: Side, order: Order) -> None:
         side.fetched.append(order)
@@ -315,6 +318,13 @@ class Network:
             assert when is not None, "nothing will happen any more"
             assert when <= end, "it did not happen in time"
             self.run(max(0.0, when - self.now))
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing is on its way and no request awaits its response."""
+        sas = (sa for side in self.sides for sa in side.endpoint.ike_sas())
+        initiating = any(tunnel.initiation for side in self.sides for tunnel in side.endpoint.named(NAME))
+        return not self._events and not initiating and not any(sa.requests.outstanding for sa in sas)
 
     def _next(self) -> float | None:
         times = [t for side in (*self.sides, *self._third) if (t := side.endpoint.timer()) is not None]
