@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
 
-from ikeclone.demo.capture import Capture
+from ikeclone.demo.capture import Capture, unjoined
 from ikeclone.demo.daemons import DaemonProcess
 from ikeclone.demo.pings import RunningPing, ping
 from ikeclone.demo.tunnel import DEVICE, hosts
@@ -91,6 +91,7 @@ class Lab:
         self._stack.enter_context(scratch(self._root))
         self.west, self.east = self._stack.enter_context(hosts())
         self.strongswan = StrongSwan(self.east, self._root, EAST, WEST, self.logs)
+        unjoined(DEVICE, self.west, self.east)
         self._capture = Capture(self.west, DEVICE, self.logs / "cable.pcap")
         return self
 

@@ -11,6 +11,15 @@ WANTED = "udp port 500 or udp port 4500 or esp"
 PCAP_HEADER = 24
 
 
+def unjoined(device: str, *ends: Namespace) -> None:
+    """Have a virtual cable carry each packet by itself, as a real one does.
+
+    Else it hands over what UDP_SEGMENT joined as one large packet, which a dissector cannot read.
+    """
+    for end_of_cable in ends:
+        end_of_cable.ip(f"link set {device} gso_max_segs 1")
+
+
 class Capture:
     """IKE and ESP as one namespace sees them on a device, from the making of this object until `close`."""
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from ikeclone.demo.capture import Capture
+from ikeclone.demo.capture import Capture, unjoined
 from ikeclone.demo.daemons import DaemonProcess
 from ikeclone.demo.namespaces import Namespace
 
@@ -64,6 +64,7 @@ def tunnel(pcap: Path | None = None, logs: Path | None = None) -> Iterator[Tunne
         files = logs.resolve() if logs else Path(stack.enter_context(TemporaryDirectory(prefix="ikeclone-demo-")))
         west, east = stack.enter_context(hosts())
         if pcap:
+            unjoined(DEVICE, west, east)
             capture = Capture(west, DEVICE, pcap)
             stack.callback(capture.close)
         psk = f'@west @east : PSK "{secrets.token_urlsafe(24)}"\n'
