@@ -54,6 +54,11 @@ class Path:
     local_port: int = 500
     remote_port: int = 500
 
+    @property
+    def reverse(self) -> Path:
+        """The same as the other end sees it."""
+        return Path(self.remote, self.local, self.remote_port, self.local_port)
+
     def __str__(self) -> str:
         return f"{self.local}[{self.local_port}]...{self.remote}[{self.remote_port}]"
 

@@ -79,7 +79,7 @@ class Authenticate(Exchange):
             *self._auth,
             *self._child.payloads(),
             *self._ppk,
-            *mobike.announce(self.sa.tunnel.connection, self.sa),
+            *mobike.announce(self.sa),
             *message_ids.announce(),
         )
 
@@ -202,8 +202,8 @@ class AuthResponder:
 
     def _establish(self, tunnel: Tunnel, peer: Identity, request: Message, now: float, *, contact: bool) -> None:
         self.sa.tunnel = tunnel = tunnel.serving(peer, self.sa.path)
-        self.sa.enter(State.ESTABLISHED)
         mobike.agree(self.sa, request, decides=False)
+        self.sa.enter(State.ESTABLISHED)
         tunnel.established(self.sa, now, peer, initial_contact=contact)
 
     def _prove(self, proofs: Proofs, peer: Identity, message: Message) -> Payloads:

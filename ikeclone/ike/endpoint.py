@@ -19,7 +19,7 @@ from ikeclone.ike.host import Host, Resources, Settings
 from ikeclone.ike.init import NO_SPI, Initiation, respond_init
 from ikeclone.ike.inquiries import Inquiries
 from ikeclone.ike.intermediate import IntermediateResponder
-from ikeclone.ike.roaming import roam
+from ikeclone.ike.roaming import is_between, roam
 from ikeclone.ike.sa import IkeSa, State
 from ikeclone.ike.tunnel import Tunnel
 from ikeclone.numbers import ExchangeType, NotifyType
@@ -309,13 +309,7 @@ class Endpoint:
 
     def _candidates(self, path: Path) -> tuple[Tunnel, ...]:
         """The connections between these addresses; the ones that name the peer first."""
-        fitting = [
-            t
-            for t in self.tunnels.values()
-            if t.template is None
-            and t.connection.local.address in (None, path.local)
-            and t.connection.remote.address in (None, path.remote)
-        ]
+        fitting = [t for t in self.tunnels.values() if t.template is None and is_between(t, path)]
         return tuple(sorted(fitting, key=lambda t: t.connection.remote.address is None))
 
     def _refuse(self, header: Header, notify: Notify, path: Path, reason: str) -> None:

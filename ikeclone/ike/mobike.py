@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from ipaddress import ip_address
 
 from ikeclone.backend import Path
-from ikeclone.connection import Connection, Timing
-from ikeclone.errors import UnacceptableAddresses, UnexpectedNatDetected
+from ikeclone.connection import Timing
+from ikeclone.errors import UnacceptableAddresses
 from ikeclone.ike import nat
 from ikeclone.ike.actions import Kind
 from ikeclone.ike.exchange import Payloads
@@ -93,9 +93,17 @@ class Mobike:
     def detection(self) -> Payloads:
         """What lets NATs be found, or says that there must be none (RFC 4555 section 3.9)."""
         sa = self.sa
-        if not sa.tunnel.detects_nat:
-            return (Notify(NotifyType.NO_NATS_ALLOWED, _addresses(sa.path)),)
-        return nat.notifies(sa.spi_i, sa.spi_r, sa.path, sa.tunnel.forces_encapsulation, sa.host.random)
+        return self.prohibition() or nat.notifies(
+            sa.spi_i, sa.spi_r, sa.path, sa.tunnel.forces_encapsulation, sa.host.random
+        )
+
+    def prohibition(self) -> Payloads:
+        """With `encapsulation=no`: that no NAT may change the addresses of this request."""
+        return () if self.sa.tunnel.detects_nat else (nat.forbid(self.sa.path),)
+
+    def addresses(self) -> Payloads:
+        """The addresses that we have beside the one that we use, or that there are none."""
+        return self.additional() or (Notify(NotifyType.NO_ADDITIONAL_ADDRESSES),)
 
     # What we notice, if we decide
 
@@ -157,8 +165,10 @@ class Mobike:
     def accepted(self, message: Message, now: float) -> None:
         """The peer has agreed to the path: the Child SAs take it too."""
         sa = self.sa
-        if self._ways and sa.heard_on != sa.path:
-            return  # it went out on several ways, and this is another one that works
+        if self._ways:
+            # It went out on several ways, and which one the peer took it from, only another one tells (section 3.5).
+            self._use(sa.heard_on)
+            return
         forced = sa.tunnel.forces_encapsulation
         found = nat.detect(message, sa.path, forced) if sa.tunnel.detects_nat else sa.abilities.nat
         self._mapping = _mapping(message)
@@ -184,9 +194,10 @@ class Mobike:
 
     def heed(self, message: Message) -> Payloads:
         """The answer to an INFORMATIONAL request, as far as it is about addresses."""
+        nat.check_prohibition(message, self.sa.heard_on)
         self._learn(message)
         if not self.decides and message.notify(NotifyType.UPDATE_SA_ADDRESSES) is not None:
-            self._check(message)
+            self._check()
             self._claims = 0
             self._claim_path(message, self.sa.heard_on)
         cookies = tuple(n for n in message.all(Notify) if n.type is NotifyType.COOKIE2)
@@ -211,13 +222,8 @@ class Mobike:
         found = [ip_address(n.data) for n in notifies if n.type in _ADDITIONAL.values() and len(n.data) in (4, 16)]
         self._theirs = tuple(dict.fromkeys((self.sa.heard_on.remote, *found[:MAX_ADDRESSES])))
 
-    def _check(self, message: Message) -> None:
+    def _check(self) -> None:
         path = self.sa.heard_on
-        forbidden = message.notify(NotifyType.NO_NATS_ALLOWED)
-        if forbidden is not None and forbidden.data != _addresses(
-            Path(path.remote, path.local, path.remote_port, path.local_port)
-        ):
-            raise UnexpectedNatDetected(f"{path.remote} is not where the peer sent it from")
         if path.remote.is_multicast or path.remote.is_unspecified or path.remote in self.sa.host.addresses:
             raise UnacceptableAddresses(f"the peer cannot be at {path.remote}")
 
@@ -262,23 +268,25 @@ class Mobike:
             sa.move_children()
 
 
-def announce(connection: Connection, sa: IkeSa) -> Payloads:
-    """What IKE_AUTH says of it: that we support it, and our further addresses."""
-    if not connection.mobike:
+def announce(sa: IkeSa) -> Payloads:
+    """What the first request of IKE_AUTH says of it."""
+    if not sa.tunnel.connection.mobike:
         return ()
-    return (Notify(NotifyType.MOBIKE_SUPPORTED), *Mobike(sa, decides=False).additional())
+    mobike = Mobike(sa, decides=True)
+    return (Notify(NotifyType.MOBIKE_SUPPORTED), *mobike.additional(), *mobike.prohibition())
 
 
 def agree(sa: IkeSa, message: Message, *, decides: bool) -> None:
-    """Use MOBIKE if both ends want it."""
+    """Use MOBIKE if both ends want it; raises UnexpectedNatDetected."""
     if sa.tunnel.connection.mobike and message.notify(NotifyType.MOBIKE_SUPPORTED) is not None:
+        nat.check_prohibition(message, sa.heard_on)
         sa.mobike = Mobike(sa, decides=decides)
         sa.mobike.remember(message.all(Notify))
 
 
 def answer(sa: IkeSa) -> Payloads:
     """What the responder of IKE_AUTH says of it once both ends are known to want it."""
-    return announce(sa.tunnel.connection, sa) if sa.mobike is not None else ()
+    return () if sa.mobike is None else (Notify(NotifyType.MOBIKE_SUPPORTED), *sa.mobike.additional())
 
 
 def heed(sa: IkeSa, message: Message) -> Payloads:
@@ -289,9 +297,3 @@ def heed(sa: IkeSa, message: Message) -> Payloads:
 def _mapping(message: Message) -> bytes | None:
     seen = message.notify(NotifyType.NAT_DETECTION_DESTINATION_IP)
     return None if seen is None else seen.data
-
-
-def _addresses(path: Path) -> bytes:
-    """Source and destination of what we send on a path, as NO_NATS_ALLOWED has them (RFC 4555 section 4.2.6)."""
-    ports = path.local_port.to_bytes(2, "big") + path.remote_port.to_bytes(2, "big")
-    return path.local.packed + path.remote.packed + ports

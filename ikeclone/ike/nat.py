@@ -1,4 +1,4 @@
-"""NAT detection (RFC 7296 section 2.23)."""
+"""NAT detection (RFC 7296 section 2.23) and prohibition (RFC 4555 section 3.9)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ikeclone.backend import Path
+from ikeclone.errors import UnexpectedNatDetected
 from ikeclone.numbers import NotifyType
 from ikeclone.selectors import IPAddress
 from ikeclone.wire.message import Message
@@ -62,3 +63,21 @@ def detect(message: Message, path: Path, forced: bool) -> Nat:
         remote=detection_hash(*spis, path.remote, path.remote_port) not in sources,
         forced=forced,
     )
+
+
+def forbid(path: Path) -> Notify:
+    """No NAT may change the addresses of this request."""
+    return Notify(NotifyType.NO_NATS_ALLOWED, _addresses(path))
+
+
+def check_prohibition(message: Message, path: Path) -> None:
+    """See that no NAT has changed a request on which it says that none may; raises UnexpectedNatDetected."""
+    said = message.notify(NotifyType.NO_NATS_ALLOWED)
+    if said is not None and said.data != _addresses(path.reverse):
+        raise UnexpectedNatDetected(f"{path.remote} is not where the peer sent it from")
+
+
+def _addresses(path: Path) -> bytes:
+    """Source and destination, then their ports, of what we send on a path (RFC 4555 section 4.2.6)."""
+    ports = path.local_port.to_bytes(2, "big") + path.remote_port.to_bytes(2, "big")
+    return path.local.packed + path.remote.packed + ports

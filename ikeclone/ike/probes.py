@@ -44,7 +44,7 @@ class Tell(_Informational):
     """Our addresses beside the one that we use (RFC 4555 section 3.6)."""
 
     def request(self, now: float) -> Payloads:
-        return self._mobike.additional() or (Notify(NotifyType.NO_ADDITIONAL_ADDRESSES),)
+        return (*self._mobike.addresses(), *self._mobike.prohibition())
 
 
 class UpdateAddresses(_Informational):
@@ -52,8 +52,7 @@ class UpdateAddresses(_Informational):
 
     def request(self, now: float) -> Payloads:
         self._epoch, self._path = self._mobike.epoch, self.sa.path
-        addresses = self._mobike.additional() or (Notify(NotifyType.NO_ADDITIONAL_ADDRESSES),)
-        return (Notify(NotifyType.UPDATE_SA_ADDRESSES), *self._mobike.detection(), *addresses)
+        return (Notify(NotifyType.UPDATE_SA_ADDRESSES), *self._mobike.detection(), *self._mobike.addresses())
 
     def response(self, message: Message, now: float) -> None:
         raise_refusal(message)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from ikeclone.backend import Path
+from ikeclone.errors import LocalError
 from ikeclone.ike.sa import IkeSa, State
 from ikeclone.selectors import IPAddress
 
@@ -23,6 +25,37 @@ def own_address(tunnel: Tunnel, remote: IPAddress) -> IPAddress | None:
     if fixed is not None and (fixed in host.addresses or not connection.mobike):
         return fixed if fixed in host.addresses else None
     return host.address_for(remote)
+
+
+def way(tunnel: Tunnel) -> Path:
+    """Where to ask for an IKE SA: where MOBIKE has brought the present one, or else from our address to the peer's.
+
+    Raises LocalError when one of them is not known.
+    """
+    if (present := _brought(tunnel)) is not None:
+        return Path(present.local, present.remote)
+    name, said = tunnel.connection.name, tunnel.connection
+    if (remote := said.remote.address) is None:
+        raise LocalError(f"{name} names no address of its peer: only the peer can bring it up")
+    if (local := own_address(tunnel, remote)) is None:
+        raise LocalError(
+            f"{name}: this host does not have {said.local.address or 'an address'} for packets to {remote}"
+        )
+    return Path(local, remote)
+
+
+def is_between(tunnel: Tunnel, path: Path) -> bool:
+    """Whether a connection has its ends there: it says so, or MOBIKE has brought it there."""
+    said = tunnel.connection
+    if said.local.address in (None, path.local) and said.remote.address in (None, path.remote):
+        return True
+    present = _brought(tunnel)
+    return present is not None and (present.local, present.remote) == (path.local, path.remote)
+
+
+def _brought(tunnel: Tunnel) -> Path | None:
+    ike = tunnel.ike
+    return None if ike is None or ike.mobike is None else ike.path
 
 
 def roam(endpoint: Endpoint, former: Iterable[IPAddress], now: float) -> None:

@@ -25,7 +25,8 @@ def may_share(one: Tunnel, other: Tunnel) -> bool:
 def _ends(connection: Connection) -> tuple[object, ...]:
     """All that an IKE SA and its authentication depend on."""
     said = connection
-    manners = said.encapsulation, said.clones_encap, said.fragmentation, said.ppk, said.ppk_ids
+    # A Child SA in transport mode has its addresses for good: it does not join an IKE SA that moves (RFC 4555).
+    manners = said.encapsulation, said.clones_encap, said.fragmentation, said.ppk, said.ppk_ids, said.mobike
     return _end(said.local), _end(said.remote), said.ike, manners
 
 

@@ -28,7 +28,7 @@ from ikeclone.ike.reauth import Reauthentication
 from ikeclone.ike.rekey_child import RekeyChild
 from ikeclone.ike.rekey_ike import RekeyIke
 from ikeclone.ike.revival import Revival
-from ikeclone.ike.roaming import own_address
+from ikeclone.ike.roaming import way
 from ikeclone.ike.sa import IkeSa, State
 from ikeclone.numbers import KeMethod
 from ikeclone.wire.message import Message
@@ -159,14 +159,9 @@ class Tunnel:
 
     def ask(self, now: float) -> None:
         """Ask for an IKE SA; raises LocalError without an address, a key or a way to the peer."""
-        if (remote := self.connection.remote.address) is None:
-            raise LocalError(f"{self.connection.name} names no address of its peer: only the peer can bring it up")
-        if (local := own_address(self, remote)) is None:
-            address = self.connection.local.address or "an address"
-            raise LocalError(f"{self.connection.name}: this host does not have {address} for packets to {remote}")
-        path = Path(local, remote)
+        path = way(self)
         self.proofs(path).check_means()
-        self.note(Kind.PROGRESS, f"initiating an IKE SA with {remote}")
+        self.note(Kind.PROGRESS, f"initiating an IKE SA with {path.remote}")
         self.initiation = Initiation(self, path, now)
         self.endpoint.register(self.initiation)
 
