@@ -1,4 +1,4 @@
-"""MOBIKE with strongSwan, which initiated: our address changes under traffic, then its own, which it proves by a cookie."""
+"""MOBIKE with strongSwan, which initiated: our address changes under traffic, then its own, shown by a cookie."""
 
 from interop.kernel.lab import CPUS, KernelLab, PinnedPing
 from interop.kernel.scenarios.mobike import MOBILE
