@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from ipaddress import ip_address
@@ -44,11 +44,16 @@ async def look(peers: Iterable[IPAddress] = ()) -> Addresses:
     async with AsyncIPRoute() as netlink:
         links = {link["index"]: link async for link in await netlink.link("dump") if link["flags"] & _UP}
         found = [each async for each in await netlink.addr("dump") if _is_usable(each, links)]
-        defaults = [await _source(netlink, peer) for peer in _ELSEWHERE]
+        likely = [await _source(netlink, peer) for peer in _ELSEWHERE]
         sources = {peer: source for peer in peers if (source := await _source(netlink, peer)) is not None}
     fit = [each for each in found if each["scope"] < _NARROW and _is_outer(links[each["index"]])]
-    fit.sort(key=lambda each: (bool(each["flags"] & _DEPRECATED), _address(each) not in defaults))
+    likely += dict.fromkeys(sources.values())
+    fit.sort(key=lambda each: (bool(each["flags"] & _DEPRECATED), _rank(_address(each), likely)))
     return Addresses(frozenset(map(_address, found)), tuple(dict.fromkeys(map(_address, fit))), sources)
+
+
+def _rank(address: IPAddress, likely: Sequence[IPAddress | None]) -> int:
+    return likely.index(address) if address in likely else len(likely)
 
 
 def _is_outer(link: Any) -> bool:

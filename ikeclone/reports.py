@@ -137,7 +137,7 @@ class View:
         return ConnectionRow(
             name=connection.name,
             auto=connection.auto.value,
-            local=_end(connection.local),
+            local=_end(connection.local, "%defaultroute"),
             remote=_end(connection.remote),
             local_selectors=_selectors(connection.local),
             remote_selectors=_agreed(tunnel) or _selectors(connection.remote),
@@ -185,7 +185,7 @@ class View:
 
 def describe(connection: Connection) -> str:
     """One line of a connection for the log."""
-    return f"{_end(connection.local)} === {_end(connection.remote)}"
+    return f"{_end(connection.local, '%defaultroute')} === {_end(connection.remote)}"
 
 
 def _in_order(tunnel: Tunnel) -> list[Child]:
@@ -214,8 +214,8 @@ def _agreed(tunnel: Tunnel) -> list[str]:
     return [str(selector) for selector in child.agreement.remote] if child else []
 
 
-def _end(end: End) -> str:
-    return f"{end.address or '%any'}[{end.identity or '%any'}]"
+def _end(end: End, otherwise: str = "%any") -> str:
+    return f"{end.address or otherwise}[{end.identity or '%any'}]"
 
 
 def _selectors(end: End) -> list[str]:
