@@ -100,8 +100,10 @@ async def _listen() -> Changes:
 
 def test_any_amount_of_news_is_one_look(host: Namespace) -> None:
     """More than the socket holds: the rest is lost, and nothing is missed."""
+    host.run("sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1")  # which has news of its own when it likes
     changes = host.call(_listen())
-    assert not host.call(news(changes, 0.5))
+    while host.call(news(changes, 2)):
+        continue  # the devices come up
     script = "for i in $(seq 250); do echo route add 10.$i.0.0/16 dev eth1; echo route del 10.$i.0.0/16; done"
     host.run("sh", "-c", f"({script}; {script}; {script}) | ip -batch -")
     assert host.call(news(changes, 5))
