@@ -36,6 +36,10 @@ def add(host: Namespace, address: str, device: str, *more: str) -> None:
     host.run("ip", "address", "add", address, "dev", device, *more)
 
 
+def setting(host: Namespace, name: str, value: int) -> None:
+    host.run("sh", "-c", f"echo {value} > /proc/sys/net/ipv6/conf/{name}")
+
+
 def now(host: Namespace) -> Addresses:
     return host.call(look([PEER, ELSEWHERE]))
 
@@ -64,6 +68,7 @@ def test_what_no_peer_reaches_is_not_fit(host: Namespace) -> None:
 
 def test_an_address_that_cannot_be_used_is_not_there(host: Namespace) -> None:
     """A device that is down, and an address of which is not known yet whether somebody has it."""
+    setting(host, "eth1/dad_transmits", 100)
     add(host, "2001:db8::1/64", "eth1")
     add(host, "2001:db8::2/64", "eth1", "nodad")
     assert ip_address("2001:db8::1") not in now(host).all
@@ -100,7 +105,7 @@ async def _listen() -> Changes:
 
 def test_any_amount_of_news_is_one_look(host: Namespace) -> None:
     """More than the socket holds: the rest is lost, and nothing is missed."""
-    host.run("sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1")  # which has news of its own when it likes
+    setting(host, "all/disable_ipv6", 1)  # which has news of its own when it likes
     changes = host.call(_listen())
     while host.call(news(changes, 2)):
         continue  # the devices come up
