@@ -6,6 +6,7 @@ import asyncio
 import os
 import secrets
 import socket
+import struct
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -24,13 +25,16 @@ from ikeclone.backend import (
     EspKeys,
     EspSuite,
     Event,
+    Expire,
     Integ,
+    Limits,
     Lost,
     Mode,
     Path,
     Policy,
     Remapped,
     TrafficSelector,
+    Volume,
 )
 from ikeclone_xfrm import listener
 from ikeclone_xfrm.backend import XfrmBackend
@@ -55,7 +59,7 @@ SUITES = (
     (EspSuite(Encr.NULL_AUTH_AES_GMAC, 128, Integ.NONE), 20, 0),
     (EspSuite(Encr.NULL, 0, Integ.HMAC_SHA2_256_128), 0, 32),
 )
-E = TypeVar("E", Acquire, Lost, Remapped)
+E = TypeVar("E", Acquire, Expire, Lost, Remapped)
 OUTER = ("198.51.100.1", "198.51.100.2")
 OUTER6 = ("2001:db8::1", "2001:db8::2")
 INNER = ("10.1.0.1", "10.2.0.1")
@@ -102,7 +106,12 @@ class Tunnel:
             side.namespace.call(side.backend.route(Policy("gw", local, remote, path, mode)))
 
     def open(
-        self, cpu: int | None = None, suite: EspSuite = GCM, sizes: tuple[int, int] = (20, 0), activate: bool = True
+        self,
+        cpu: int | None = None,
+        suite: EspSuite = GCM,
+        sizes: tuple[int, int] = (20, 0),
+        activate: bool = True,
+        limits: Limits = Limits(),  # noqa: B008  it is frozen
     ) -> tuple[ChildSa, ChildSa]:
         """Install a Child SA on both sides; the right one's is bound to the same CPU."""
         keys = [EspKeys(secrets.token_bytes(sizes[0]), secrets.token_bytes(sizes[1])) for _ in range(2)]
@@ -120,6 +129,7 @@ class Tunnel:
             self.path,
             self.encapsulate,
             self.mode,
+            limits=limits,
         )
         right = replace(
             left,
@@ -374,6 +384,41 @@ def test_more_news_than_can_be_taken_is_made_up_for(sides: tuple[Side, Side], mo
     event = left.event(Lost)
     assert event.inbound_spis == (here.inbound_spi,)
     assert left.namespace.run("ip", "xfrm", "policy").count("dir out") == 1
+
+
+@pytest.mark.parametrize("cpu", [None, 1])
+def test_limits_are_told_and_kept(sides: tuple[Side, Side], cpu: int | None) -> None:
+    """A clone's soft limit is told by the side that receives; at the hard one the kernel sends nothing more."""
+    left, right = sides
+    tunnel = Tunnel(left, right)
+    if cpu is not None:
+        tunnel.open()
+    here, there = tunnel.open(cpu, limits=Limits(Volume(packets=5), Volume(packets=10)))
+    left.send(right.inner, cpu or 0, 6)
+    assert right.event(Expire) == Expire(there.inbound_spi, hard=False)
+    if cpu is None:
+        assert left.event(Expire) == Expire(here.inbound_spi, hard=False)
+    with pytest.raises(OSError, match="Invalid argument"):
+        left.send(right.inner, cpu or 0, 5)
+    while not left.event(Expire).hard:
+        assert cpu is not None, "a clone receives as well"
+    assert f"0x{here.outbound_spi:08x}" not in left.namespace.run("ip", "xfrm", "state")
+    assert right.counters(there).in_packets == 10
+
+
+def test_no_sequence_number_is_used_twice(sides: tuple[Side, Side]) -> None:
+    left, right = sides
+    here, there = Tunnel(left, right).open()
+    left.namespace.call(left.backend.deactivate(here.inbound_spi))
+    last = left.backend._pairs.find(here.inbound_spi).outbound.last
+    window = struct.pack("III", 0xFFFFFFFF - 3, 0, 0)  # struct xfrm_replay_state: the last sent number comes first
+    last["attrs"] = [(name, window if name == "XFRMA_REPLAY_VAL" else value) for name, value in last["attrs"]]
+    left.namespace.call(left.backend.activate(here.inbound_spi))
+    for _ in range(2):
+        with pytest.raises(OSError, match="Value too large"):
+            left.send(right.inner, 0, 4)
+    assert right.counters(there).in_packets == 3
+    assert "XfrmOutStateSeqError 2" in " ".join(left.namespace.run("cat", "/proc/net/xfrm_stat").split())
 
 
 def test_an_spi_that_is_taken_is_refused(sides: tuple[Side, Side]) -> None:

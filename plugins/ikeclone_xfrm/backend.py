@@ -202,6 +202,12 @@ class XfrmBackend:
         """An event for the daemon."""
         self._events.put_nowait(event)
 
+    def expired(self, spi: int, *, hard: bool) -> None:
+        """A Child SA has reached its soft or hard limits, which is told once."""
+        if (spi, hard) not in self._expired:
+            self._expired.add((spi, hard))
+            self.tell(Expire(spi, hard))
+
     def trap_of(self, reqid: int) -> Trap | None:
         """The trap whose policies have this reqid."""
         return next((trap for trap in self._traps.values() if trap.reqid == reqid), None)
@@ -311,6 +317,5 @@ class XfrmBackend:
                 continue
             for pair, hard in product(self._pairs, (False, True)):
                 spi = pair.sa.inbound_spi
-                if spi in found and used_up(pair.sa, found[spi], hard=hard) and (spi, hard) not in self._expired:
-                    self._expired.add((spi, hard))
-                    self.tell(Expire(spi, hard))
+                if spi in found and used_up(pair.sa, found[spi], hard=hard):
+                    self.expired(spi, hard=hard)

@@ -7,7 +7,7 @@ import logging
 from dataclasses import replace
 from typing import Any, Final, Protocol
 
-from ikeclone.backend import Acquire, BackendError, ChildSa, Event, Expire, Remapped
+from ikeclone.backend import Acquire, BackendError, ChildSa, Event, Remapped
 from ikeclone_xfrm.half import Key, key_of
 from ikeclone_xfrm.numbers import Group, Msg
 from ikeclone_xfrm.structs import unpacked
@@ -24,6 +24,7 @@ class Audience(Protocol):
     """Who is told."""
 
     def tell(self, event: Event) -> None: ...
+    def expired(self, spi: int, *, hard: bool) -> None: ...
     def trap_of(self, reqid: int) -> Trap | None: ...
     def sa_of(self, key: Key) -> ChildSa | None: ...
     def lost(self, spis: tuple[int, ...], reason: str) -> None: ...
@@ -101,7 +102,7 @@ class Listener:
     def _expire(self, message: Any) -> None:
         sa = self._audience.sa_of(key_of(message["state"]["id"]))
         if sa is not None:
-            self._audience.tell(Expire(sa.inbound_spi, bool(message["hard"])))
+            self._audience.expired(sa.inbound_spi, hard=bool(message["hard"]))
 
     def _mapping(self, message: Any) -> None:
         sa = self._audience.sa_of(key_of(message["id"]))

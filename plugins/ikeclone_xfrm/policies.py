@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from ikeclone.backend import IPAddress, Mode, Policy
-from ikeclone_xfrm.numbers import ANY_ALGORITHM, INFINITE, IPPROTO_ESP, PolicyDirection, PolicyFlag
+from ikeclone.backend import IPAddress, Limits, Mode, Policy
+from ikeclone_xfrm.numbers import ANY_ALGORITHM, IPPROTO_ESP, PolicyDirection, PolicyFlag
 from ikeclone_xfrm.offload import Card
 from ikeclone_xfrm.selectors import mirrored, selectors
-from ikeclone_xfrm.states import MODES, Attributes, Fields, belonging, marking
+from ikeclone_xfrm.states import MODES, Attributes, Fields, belonging, lifetime, marking
 from ikeclone_xfrm.structs import family, packed
 
 # States and policies whose reqid begins with RFC 9611's number are ours, also those of a daemon that has crashed.
@@ -68,9 +68,7 @@ def _message(
 ) -> Message:
     fields = {
         "sel": selector,
-        "lft": dict.fromkeys(
-            ("soft_byte_limit", "hard_byte_limit", "soft_packet_limit", "hard_packet_limit"), INFINITE
-        ),
+        "lft": lifetime(Limits()),
         "priority": rank,
         "dir": direction,
         "flags": flags,

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from ikeclone.backend import BackendError, ChildSa, Handling, IPAddress, Mark, Mode, TrafficSelector
+from ikeclone.backend import BackendError, ChildSa, Handling, IPAddress, Limits, Mark, Mode, TrafficSelector, Volume
 from ikeclone_xfrm import algorithms
 from ikeclone_xfrm.numbers import INFINITE, IPPROTO_ESP, UDP_ENCAP_ESPINUDP, Direction, StateFlag
 from ikeclone_xfrm.selectors import selectors
 from ikeclone_xfrm.structs import ReplayEsn, family, packed
 
-# The kernel tells lifetimes that end; ours do not. A soft limit would make an outbound state "dying", which loses
-# against any state that is not, so a clone would no longer send on its CPU: the daemon's own timers rekey instead.
-NO_LIMITS: Final = dict.fromkeys(
-    ("soft_byte_limit", "hard_byte_limit", "soft_packet_limit", "hard_packet_limit"), INFINITE
-)
 MODES: Final = {Mode.TRANSPORT: 0, Mode.TUNNEL: 1}
 _LEGACY_WINDOW: Final = 32  # the bitmap that a state has without the attribute for larger ones
 _LARGEST_WINDOW: Final = 4096  # XFRMA_REPLAY_ESN_MAX
@@ -56,6 +51,7 @@ def inbound(sa: ChildSa, reqid: int, kernel: Kernel) -> State:
     path = sa.path
     attributes: Attributes = [*algorithms.attributes(sa.suite, sa.inbound_keys)]
     fields = _fields(sa, reqid, path.remote, path.local, sa.inbound_spi, sa.remote, sa.local)
+    fields["lft"] = lifetime(sa.limits)
     _receive_window(fields, attributes, sa)
     if sa.udp_encapsulation:
         attributes.append(_encapsulation(path.remote_port, path.local_port))
@@ -70,6 +66,9 @@ def outbound(sa: ChildSa, reqid: int, kernel: Kernel) -> State:
     path = sa.path
     attributes: Attributes = [*algorithms.attributes(sa.suite, sa.outbound_keys)]
     fields = _fields(sa, reqid, path.local, path.remote, sa.outbound_spi, sa.local, sa.remote)
+    # At a soft limit a state is "dying", and loses against any that is not: a clone would send no more on its CPU. So
+    # the backend itself watches what clones have carried, and leaves no more than the hard limits to the kernel.
+    fields["lft"] = lifetime(sa.limits if sa.cpu is None else replace(sa.limits, soft=Volume()))
     if not kernel.directions:
         _receive_window(fields, attributes, sa)  # a state without a direction has to have one
     elif sa.suite.esn:
@@ -78,6 +77,17 @@ def outbound(sa: ChildSa, reqid: int, kernel: Kernel) -> State:
         attributes.append(_encapsulation(path.local_port, path.remote_port))
     name = marking(sa.handling.mark_out)
     return State(fields, attributes + _place(sa.cpu, Direction.OUT, kernel) + name + belonging(sa.handling), name)
+
+
+def lifetime(limits: Limits) -> Fields:
+    """A struct xfrm_lifetime_cfg without times: these are the daemon's."""
+    values = {
+        "soft_byte_limit": limits.soft.octets,
+        "hard_byte_limit": limits.hard.octets,
+        "soft_packet_limit": limits.soft.packets,
+        "hard_packet_limit": limits.hard.packets,
+    }
+    return {name: INFINITE if value is None else value for name, value in values.items()}
 
 
 def marking(mark: Mark | None) -> Attributes:
@@ -108,7 +118,6 @@ def _fields(
         "sel": _selector(sa, sources, targets),
         "id": {"daddr": packed(target), "spi": spi, "proto": IPPROTO_ESP},
         "saddr": packed(source),
-        "lft": NO_LIMITS,
         "reqid": reqid,
         "family": family(target),
         "mode": MODES[sa.mode],

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from interop.kernel.lab import KernelLab
 
+LIMIT = 360  # seconds
 TESTS = Path(__file__).parent.parent / "test_backend.py"
 
 

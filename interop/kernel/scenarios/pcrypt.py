@@ -10,6 +10,7 @@ from interop.kernel.lab import CONNECTION_NAME, CPUS, KernelDaemon, KernelLab, u
 from interop.kernel.scenarios.streams import await_listening
 from interop.lab import EAST, WEST, expect, expect_in
 
+LIMIT = 360  # seconds
 CIPHERS = {"aes_gcm256": "seqiv(rfc4106(gcm(aes)))", "aes256-sha2_256": "echainiv(authenc(hmac(sha256),cbc(aes)))"}
 MASKS = Path("/sys/kernel/pcrypt")
 WORKERS, ALL = "2-3", "f"

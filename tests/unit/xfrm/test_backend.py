@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from ikeclone.backend import BackendError, ChildSa, Handling, IPAddress, Lost, Offload, Policy
+from ikeclone.backend import BackendError, ChildSa, Expire, Handling, IPAddress, Lost, Offload, Policy
 from ikeclone_xfrm import backend as module
 from ikeclone_xfrm.backend import XfrmBackend
 from ikeclone_xfrm.errors import AlreadyThere, NotThere, refused
@@ -229,6 +229,14 @@ def test_spis_are_fresh_and_above_those_set_apart() -> None:
     spis = [backend.allocate_spi(None) for _ in range(1000)]
     assert len(set(spis)) == 1000
     assert min(spis) > 0xFFFF
+
+
+async def test_limits_are_told_once_whoever_sees_it_first(backend: XfrmBackend, kernel: Dictionary) -> None:
+    for _ in range(2):
+        backend.expired(SA.inbound_spi, hard=False)
+    backend.expired(SA.inbound_spi, hard=True)
+    assert [await backend.event() for _ in range(2)] == [Expire(SA.inbound_spi, False), Expire(SA.inbound_spi, True)]
+    assert backend._events.empty()
 
 
 class TestCards:

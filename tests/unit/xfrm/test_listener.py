@@ -38,6 +38,9 @@ class Audience:
         self.heard.append(event)
         self.news.set()
 
+    def expired(self, spi: int, *, hard: bool) -> None:
+        self.tell(Expire(spi, hard))
+
     def trap_of(self, reqid: int) -> Trap | None:
         return self.trap if reqid == REQID else None
 

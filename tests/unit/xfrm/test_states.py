@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ikeclone.backend import BackendError, Encr, EspSuite, Integ, Mode
+from ikeclone.backend import BackendError, Encr, EspSuite, Integ, Limits, Mode, Volume
 from ikeclone_xfrm.numbers import INFINITE
 from ikeclone_xfrm.states import Kernel, State, inbound, outbound
 from ikeclone_xfrm.structs import ReplayEsn
@@ -39,10 +39,24 @@ def test_an_older_kernel_is_not_told_what_it_would_pass_over() -> None:
         assert attribute(build(child(cpu=1), REQID, PLAIN), "SA_DIR") is None
 
 
-def test_no_state_has_a_limit_that_makes_it_dying() -> None:
-    limits = outbound(child(cpu=1), REQID, FULL).fields["lft"]
-    assert set(limits.values()) == {INFINITE}
-    assert not any(name.endswith("seconds") for name in limits)
+def limits(state: State) -> list[int]:
+    """Soft and hard octets, soft and hard packets."""
+    found = state.fields["lft"]
+    assert not any(name.endswith("seconds") for name in found)
+    return [found[f"{which}_{kind}_limit"] for kind in ("byte", "packet") for which in ("soft", "hard")]
+
+
+def test_without_limits_a_state_has_none() -> None:
+    for build in (inbound, outbound):
+        assert limits(build(SA, REQID, FULL)) == [INFINITE] * 4
+
+
+@pytest.mark.parametrize("cpu", [None, 1])
+def test_the_kernel_ends_states_at_their_limits_and_no_clone_is_dying(cpu: int | None) -> None:
+    wanted = child(cpu=cpu, limits=Limits(Volume(1000, None), Volume(2000, 30)))
+    assert limits(inbound(wanted, REQID, FULL)) == [1000, 2000, INFINITE, 30]
+    soft = 1000 if cpu is None else INFINITE
+    assert limits(outbound(wanted, REQID, FULL)) == [soft, 2000, INFINITE, 30]
 
 
 @pytest.mark.parametrize(("window", "words"), [(33, 2), (128, 4), (4096, 128)])
