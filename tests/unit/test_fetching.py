@@ -6,16 +6,35 @@ import asyncio
 import socket
 import threading
 import time
+from base64 import b64decode
 from collections.abc import Iterator
+from contextlib import nullcontext
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import unquote
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import ocsp as wire
 
+from ikeclone.errors import AuthenticationFailed
 from ikeclone.fetching import Fetcher, FetchError, fetch
-from ikeclone.pki.standing import Order, Query
-from tests.unit.pki.authority import root
+from ikeclone.pki.revocation import Evidence
+from ikeclone.pki.standing import Order, Policy, Query, Standing, Unsettled
+from tests.unit.pki.authority import NOW, root
+from tests.unit.pki.test_revocation import answer
 
-QUERY = Query("http://nowhere.example/", root().certificate)
+REVOKED = wire.OCSPCertStatus.REVOKED
+
+ROOT = root()
+GOOD, BAD = ROOT.issue("CN=good"), ROOT.issue("CN=bad")
+QUERY = Query("http://nowhere.example/", ROOT.certificate)
+
+
+def verdict(request: bytes) -> bytes:
+    """What the authority's responder says of the certificate that a request is about."""
+    serial = wire.load_der_ocsp_request(request).serial_number
+    holder, said = (BAD, REVOKED) if serial == BAD.certificate.serial_number else (GOOD, wire.OCSPCertStatus.GOOD)
+    return answer(holder, ROOT, said).public_bytes(Encoding.DER)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -43,11 +62,16 @@ class Handler(BaseHTTPRequestHandler):
                 self.released.wait(30)
             case "/drip":
                 self._drip()
+            case path if path.startswith("/ocsp/"):
+                self._answer(verdict(b64decode(unquote(path.removeprefix("/ocsp/")))))
             case _:
                 self._answer(self.path.encode())
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.path == "/ocsp":
+            self._answer(verdict(body))
+            return
         self._answer(self.headers["Content-Type"].encode() + b" " + body)
 
     def _answer(self, body: bytes) -> None:
@@ -95,6 +119,19 @@ def test_get_and_post(server: str) -> None:
     assert fetch(order(server)) == b"/"
     assert fetch(order(f"{server}/", b"asked")) == b"application/ocsp-request asked"
     assert fetch(order(f"{server}/chunks")) == b"abcde"
+
+
+@pytest.mark.parametrize("post", [False, True])
+def test_a_responder_is_asked_and_its_answer_counts(server: str, post: bool) -> None:
+    standing = Standing(Policy(ocsp=True, ocsp_strict=True, ocsp_uri=f"{server}/ocsp", ocsp_post=post))
+    for holder, refusal in ((GOOD, nullcontext()), (BAD, pytest.raises(AuthenticationFailed, match="was revoked"))):
+        path = holder.certificate, ROOT.certificate
+        with pytest.raises(Unsettled) as unsettled:
+            standing.check(path, Evidence(), NOW)
+        (query,) = unsettled.value.queries
+        standing.learn(query, fetch(standing.order(query)), NOW)
+        with refusal:
+            standing.check(path, Evidence(), NOW)
 
 
 @pytest.mark.parametrize(
