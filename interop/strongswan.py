@@ -13,7 +13,7 @@ from ikeclone.demo.waiting import wait_until
 from interop.authority import Papers
 
 PLUGINS = (
-    "random nonce openssl pem pkcs1 pkcs8 x509 pubkey kdf hmac gcm aes sha1 sha2 ctr eap-identity eap-mschapv2 "
+    "random nonce openssl pem pkcs1 pkcs8 x509 pubkey kdf hmac gcm aes sha1 sha2 ctr eap-identity eap-mschapv2 eap-tls "
     "kernel-libipsec kernel-netlink socket-default vici"
 )
 STRONGSWAN_CONF = """\
@@ -21,6 +21,7 @@ charon-systemd {{
   load = {plugins}
   threads = 16
   {options}
+  tls {{ {tls} }}
   plugins {{ vici {{ socket = unix://{run}/vici }} }}
   filelog {{ log {{
     path = {run}/charon.log
@@ -105,9 +106,12 @@ class StrongSwan:
         self._users: Mapping[str, str] = {}
         self._others: tuple[str, ...] = ()
 
-    def certify(self, papers: Papers, peer: str = "pubkey") -> None:
-        """Have us authenticate with a certificate from the next start on, and the peer too unless it is to be psk."""
-        self._local_auth, self._remote_auth = {"auth": "pubkey"}, {"auth": peer}
+    def certify(self, papers: Papers, peer: str = "pubkey", own: str = "pubkey") -> None:
+        """Have us authenticate with a certificate from the next start on, and the peer too unless it is to be psk.
+
+        Signatures are `pubkey`, eap-tls is another way for either.
+        """
+        self._local_auth, self._remote_auth = {"auth": own}, {"auth": peer}
         self._file("x509", own=papers.certificate, middle=papers.middle)
         self._file("x509ca", root=papers.root)
         self._file("private", own=papers.key)
@@ -154,10 +158,11 @@ class StrongSwan:
         second: Mapping[str, str] | None = None,
         options: Mapping[str, str] | None = None,
         pool: Mapping[str, str] | None = None,
+        tls: Mapping[str, str] | None = None,
     ) -> None:
         """Start charon and load the connection `gw` with its child `net`; the mappings add settings.
 
-        With `second` there is one more child, of that name. The `pool` is named `road`.
+        With `second` there is one more child, of that name. The `pool` is named `road`. `tls` is for EAP-TLS.
         """
         self._outside.mkdir(exist_ok=True)
         (self._outside / "vici").unlink(missing_ok=True)
@@ -188,7 +193,9 @@ class StrongSwan:
                 {f"eap-{user}": f'{{ id = {user}\n  secret = "{text}" }}' for user, text in self._users.items()}, " "
             ),
         )
-        strongswan = STRONGSWAN_CONF.format(plugins=PLUGINS, run=self._run, options=_lines(options or {}))
+        strongswan = STRONGSWAN_CONF.format(
+            plugins=PLUGINS, run=self._run, options=_lines(options or {}), tls=_lines(tls or {})
+        )
         (self._outside / "swanctl.conf").write_text(settings)
         (self._outside / "strongswan.conf").write_text(strongswan)
         with (self.logs / f"{self.local.name}.strongswan.err").open("w") as errors:

@@ -29,7 +29,7 @@ _SIGNATURES = {
     "eddsa": (_EDDSA, (HashAlgorithm.IDENTITY,)),
     "pubkey": (_KINDS, (*_SHA2, HashAlgorithm.IDENTITY)),
 }
-_EAP = {"eap-mschapv2": EapType.MSCHAPV2}
+_EAP = {"eap-mschapv2": EapType.MSCHAPV2, "eap-tls": EapType.TLS}
 _OTHERS = ("secret", "null", *_EAP)
 
 

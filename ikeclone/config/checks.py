@@ -14,7 +14,7 @@ from ikeclone.config.secrets import load_secrets
 from ikeclone.connection import Choice, End, Identity, find_secret
 from ikeclone.credentials import Credentials
 from ikeclone.errors import ConfigError
-from ikeclone.numbers import IdType
+from ikeclone.numbers import EapType, IdType
 from ikeclone.pki.certificate import Certificate, public_key, subject
 from ikeclone.pki.store import Store
 
@@ -72,29 +72,27 @@ class _End:
     def _to_prove(self) -> ConfigError | None:
         """What is missing to prove who we are."""
         auth, certificates = self.us.auth, self.us.certificates
-        if auth.eap:
-            return self._no_password()
+        if EapType.MSCHAPV2 in auth.eap and (lacking := self._no_password()) is not None:
+            return lacking
         own = self.us.public_key or (public_key(certificates[0]) if certificates else None)
-        if auth.signatures and own is not None:
+        if (auth.signatures or EapType.TLS in auth.eap) and own is not None:
             return None if self.credentials.key_for(own) else self._no_key()
         if auth.secret:
             return self._no_secret()
         how = "give the file of a certificate, or authby=secret for a preshared key"
-        return None if auth.null else self._mistake(f"{self.side}cert= is missing: {how}")
+        needless = auth.null or auth.eap == (EapType.MSCHAPV2,)
+        return None if needless else self._mistake(f"{self.side}cert= is missing: {how}")
 
     def _to_check(self) -> ConfigError | None:
         """What is missing to check who the peer is."""
         peer = self.peer
         known = peer.public_key or peer.certificates or peer.anchors or self.credentials.store.anchors
-        if peer.auth.null or (peer.auth.signatures and known):
-            return None
-        if peer.auth.eap:
+        if EapType.MSCHAPV2 in peer.auth.eap and not self.credentials.passwords:
             lines = "'USER : EAP \"...\"'"
-            return (
-                None
-                if self.credentials.passwords
-                else self._mistake(f"no user has a password: put lines {lines} into ipsec.secrets")
-            )
+            return self._mistake(f"no user has a password: put lines {lines} into ipsec.secrets")
+        shows = peer.auth.signatures or EapType.TLS in peer.auth.eap
+        if peer.auth.null or (shows and known) or peer.auth.eap == (EapType.MSCHAPV2,):
+            return None
         if peer.auth.secret:
             return self._no_secret()
         side = "right" if self.side == "left" else "left"

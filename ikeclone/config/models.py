@@ -22,7 +22,7 @@ from ikeclone.config.revocation import RevocationKeywords
 from ikeclone.connection import Authby, Auto, Childless, Choice, ClonesMode, Identity, SendCert, Timing
 from ikeclone.crypto import registry
 from ikeclone.crypto.signature import PublicKey
-from ikeclone.numbers import Esn, TransformType
+from ikeclone.numbers import EapType, Esn, TransformType
 from ikeclone.selectors import IPAddress, TrafficSelector
 from ikeclone.steering import Choice as Steering
 from ikeclone.wire.payloads import Proposal, Transform
@@ -239,12 +239,15 @@ class ConnKeywords(HandlingKeywords, ModecfgKeywords):
     @model_validator(mode="after")
     def _check_auth(self) -> ConnKeywords:
         for name, end in (("left", self.left), ("right", self.right)):
-            if end.needs_signatures and self.auth(end).signatures is None:
+            shows = self.auth(end).signatures or EapType.TLS in self.auth(end).eap
+            if end.needs_signatures and not shows:
                 raise ValueError(f"{name}id=%fromcert, {name}cert= and keys are for signatures: see authby=")
         ends = self.auth(self.left), self.auth(self.right)
-        if any(ends[n].eap and (ends[1 - n].signatures is None or ends[1 - n].eap) for n in (0, 1)):
+        alone = all(end.eap == (EapType.TLS,) for end in ends)
+        if any(ends[n].eap and (ends[1 - n].signatures is None or ends[1 - n].eap) for n in (0, 1)) and not alone:
             raise ValueError(
-                "EAP is for one end, with leftauth= or rightauth=: the other authenticates with a signature"
+                "EAP is for one end, with leftauth= or rightauth=: the other authenticates with a signature, "
+                "or with eap-tls like the first"
             )
         return self
 

@@ -12,7 +12,7 @@ from ikeclone.ike import childless, message_ids, mobike, ppk
 from ikeclone.ike.actions import Kind
 from ikeclone.ike.authentication import Covered, SharedKey
 from ikeclone.ike.contact import is_initial
-from ikeclone.ike.eap_auth import EapResponder, EapRound, eap_peer
+from ikeclone.ike.eap_auth import EapResponder, EapRound, eap_alone, eap_peer
 from ikeclone.ike.exchange import Exchange, Payloads, raise_refusal
 from ikeclone.ike.first_child import FirstChild, answer_first_child
 from ikeclone.ike.informational import DeleteIke
@@ -55,7 +55,7 @@ class Authenticate(Exchange):
         self._record = record
         self._proofs = tunnel.proofs(sa.path)
         self._me = IdI(self._proofs.me.type, self._proofs.me.data)
-        self._eap = eap_peer(self._proofs, sa.host)
+        self._eap = eap_peer(self._proofs, sa.host, lambda: Identity(self._peer.type, self._peer.data))
         self._mixing = ppk.Mixing(sa, self._proofs, agreed=record.ppk and self._eap is None)
         self._auth = () if self._eap else (self._prove(self._mixing.keys),)
         self._ppk = self._mixing.notifies(self._prove(sa.keys) if self._mixing.optional else None)
@@ -77,6 +77,7 @@ class Authenticate(Exchange):
             *self._proofs.requests(),
             *(() if peer is None else (IdR(peer.type, peer.data),)),
             *self._auth,
+            *self._alone(),
             *self._child.payloads(),
             *self._ppk,
             *mobike.announce(self.sa),
@@ -88,9 +89,17 @@ class Authenticate(Exchange):
         nameless = any(auth.method is AuthMethod.NULL for auth in self._auth)
         return () if nameless or not is_initial(self.sa, self._proofs) else (Notify(NotifyType.INITIAL_CONTACT),)
 
+    def _alone(self) -> Payloads:
+        """That EAP may prove who the responder is, too, if it may (RFC 5998)."""
+        return (Notify(NotifyType.EAP_ONLY_AUTHENTICATION),) if self._proofs.connection.remote.auth.eap else ()
+
     def response(self, message: Message, now: float) -> None:
         if message.first(Auth) is None:
             raise_refusal(message)
+            if self._eap is not None and self._alone():
+                self._peer = message.require(IdR)
+                self.sa.enqueue(EapRound(self, self._eap, message.require(Eap)), now)
+                return
         identity, auth = message.require(IdR), message.require(Auth)
         peer = Identity(identity.type, identity.data)
         try:
@@ -180,7 +189,9 @@ class AuthResponder:
         if tunnel.connection.ppk is Choice.YES:
             raise AuthenticationFailed("with EAP there is no postquantum preshared key, on which ppk=insist insists")
         childless.check(tunnel.connection, message)
-        ours = self._prove(tunnel.proofs(self.sa.path), peer, message)
+        proofs = tunnel.proofs(self.sa.path)
+        alone = eap_alone(tunnel.connection, message)
+        ours = (IdR(proofs.me.type, proofs.me.data),) if alone else self._prove(proofs, peer, message)
         return (*ours, *EapResponder(self, tunnel, message).start())
 
     def finish_with(

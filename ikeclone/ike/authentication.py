@@ -56,16 +56,17 @@ class Checker(ABC):
 
 @dataclass(frozen=True, slots=True)
 class SharedKey(Prover, Checker):
-    """A preshared key."""
+    """A preshared key, or one that EAP has made; `doubt` is what to ask oneself when the other side has not got it."""
 
     key: bytes = field(repr=False)
+    doubt: str = "do both sides have the same preshared key?"
 
     def prove(self, covered: Covered, hashes: Collection[HashAlgorithm] | None) -> Auth:
         return Auth(AuthMethod.SHARED_KEY, covered.mac(self.key))
 
     def check(self, auth: Auth, covered: Covered) -> None:
         if auth.method is not AuthMethod.SHARED_KEY or not hmac.compare_digest(auth.data, covered.mac(self.key)):
-            raise AuthenticationFailed("the peer's proof is wrong: do both sides have the same preshared key?")
+            raise AuthenticationFailed(f"the peer's proof is wrong: {self.doubt}")
 
 
 class Nobody(Prover, Checker):

@@ -4,43 +4,85 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ikeclone.connection import Identity
+from ikeclone.connection import Connection, Identity
+from ikeclone.eap.method import PeerMethod, ServerMethod
 from ikeclone.eap.mschapv2 import MsChapPeer, MsChapServer
 from ikeclone.eap.peer import EapPeer
 from ikeclone.eap.server import EapServer, Failure, Success
-from ikeclone.errors import AuthenticationFailed, PeerError
+from ikeclone.eap.tls import Papers, TlsPeer, TlsServer
+from ikeclone.errors import AuthenticationFailed, InvalidSyntax, LocalError, PeerError
 from ikeclone.ike.actions import Kind
 from ikeclone.ike.authentication import SharedKey
 from ikeclone.ike.exchange import Exchange, Payloads, raise_refusal
 from ikeclone.ike.host import Host
 from ikeclone.ike.proofs import Proofs
-from ikeclone.numbers import ExchangeType, IdType, NotifyType
+from ikeclone.numbers import EapType, ExchangeType, IdType, NotifyType, ProtocolId
 from ikeclone.wire.message import Message
-from ikeclone.wire.payloads import Eap, Notify
+from ikeclone.wire.payloads import Delete, Eap, IdI, Notify
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ikeclone.ike.auth import Authenticate, AuthResponder
+    from ikeclone.ike.sa import Handler
     from ikeclone.ike.tunnel import Tunnel
 
 MAX_ROUNDS = 32
 
 
-def eap_peer(proofs: Proofs, host: Host) -> EapPeer | None:
-    """Our side of EAP, None if it is not how we authenticate; raises LocalError without a password."""
-    if not proofs.connection.local.auth.eap:
+def eap_peer(proofs: Proofs, host: Host, server: Callable[[], Identity]) -> EapPeer | None:
+    """Our side of EAP, None if it is not how we authenticate; `server` tells who the other side says that it is.
+
+    Raises LocalError without a password or a certificate.
+    """
+    local = proofs.connection.local
+    if not local.auth.eap:
         return None
-    user = (proofs.connection.local.user or "").encode()
-    return EapPeer(user, (MsChapPeer(user, proofs.password(), host.random),))
+    user = (local.user or _name(proofs.me)).encode()
+
+    def method(kind: EapType) -> PeerMethod:
+        if kind is EapType.TLS:
+            return TlsPeer(_papers(proofs, host, server))
+        return MsChapPeer(user, proofs.password(), host.random)
+
+    return EapPeer(user, tuple(map(method, local.auth.eap)))
 
 
-def eap_server(proofs: Proofs, host: Host) -> EapServer:
-    """The side of EAP that lets in those whose passwords we have, or the one that the connection names."""
+def eap_server(proofs: Proofs, host: Host, peer: Identity) -> EapServer:
+    """The side of EAP that lets in those whose passwords we have, or the one that the connection names.
+
+    With a certificate it is the peer that its ID payload names. Raises LocalError without a certificate of ours.
+    """
     wanted = proofs.connection.remote.user
 
     def password_of(user: bytes) -> str | None:
         return proofs.credentials.password_of(user) if wanted is None or user == wanted.encode() else None
 
-    return EapServer((MsChapServer(password_of, str(proofs.me).encode(), host.random),), host.random(1)[0])
+    def method(kind: EapType) -> ServerMethod:
+        if kind is EapType.TLS:
+            return TlsServer(_papers(proofs, host, lambda: peer))
+        return MsChapServer(password_of, str(proofs.me).encode(), host.random)
+
+    return EapServer(tuple(map(method, proofs.connection.remote.auth.eap)), host.random(1)[0])
+
+
+def _papers(proofs: Proofs, host: Host, other: Callable[[], Identity]) -> Papers:
+    return Papers(*proofs.papers(), lambda shown: proofs.check_chain(shown, other(), host.wall()))
+
+
+def _name(identity: Identity) -> str:
+    """An identity as one says it to an EAP server."""
+    return str(identity).removeprefix("@")
+
+
+def _shared(msk: bytes | None) -> SharedKey:
+    assert msk is not None
+    return SharedKey(msk, "it is not made with the key of EAP")
+
+
+def eap_alone(connection: Connection, request: Message) -> bool:
+    """Whether EAP, which the initiator asks for, is to prove who the responder is, too (RFC 5998)."""
+    return bool(connection.local.auth.eap) and request.notify(NotifyType.EAP_ONLY_AUTHENTICATION) is not None
 
 
 class EapRound(Exchange):
@@ -61,14 +103,12 @@ class EapRound(Exchange):
     def request(self, now: float) -> Payloads:
         if self._answer is not None:
             return (Eap(self._answer),)
-        assert self._eap.msk is not None
-        return self._opening.prove_with(SharedKey(self._eap.msk))
+        return self._opening.prove_with(_shared(self._eap.msk))
 
     def response(self, message: Message, now: float) -> None:
         asked = message.first(Eap)
         if self._answer is None:
-            assert self._eap.msk is not None
-            self._opening.finish_with(SharedKey(self._eap.msk), message, now)
+            self._opening.finish_with(_shared(self._eap.msk), message, now)
         elif asked is not None:
             self.sa.enqueue(EapRound(self._opening, self._eap, asked, self._rounds + 1), now)
         else:
@@ -88,13 +128,31 @@ class EapResponder:
     def __init__(self, opening: AuthResponder, tunnel: Tunnel, request: Message) -> None:
         self._opening, self._tunnel, self._request = opening, tunnel, request
         self._sa = opening.sa
-        self._server = eap_server(tunnel.proofs(self._sa.path), tunnel.host)
+        identity = request.require(IdI)
+        self._peer = Identity(identity.type, identity.data)
+        try:
+            self._server = eap_server(tunnel.proofs(self._sa.path), tunnel.host, self._peer)
+        except LocalError as error:
+            raise AuthenticationFailed(str(error)) from error
         self._rounds = 1
 
     def start(self) -> Payloads:
         """The first packet; from now on the peer answers with EAP."""
-        self._sa.handlers = {ExchangeType.IKE_AUTH: self._respond}
+        self._await(self._respond)
         return (Eap(self._server.start()),)
+
+    def _await(self, handler: Handler) -> None:
+        self._sa.handlers = {ExchangeType.IKE_AUTH: handler, ExchangeType.INFORMATIONAL: self._given_up}
+
+    def _given_up(self, message: Message, now: float) -> Payloads:
+        """The peer does not believe that we are who we say, and tells us (RFC 7296 section 2.21.2)."""
+        gone = any(delete.protocol is ProtocolId.IKE for delete in message.all(Delete))
+        if message.notify(NotifyType.AUTHENTICATION_FAILED) is None and not gone:
+            raise InvalidSyntax("INFORMATIONAL before EAP has come to its end")
+        reason = "the peer rejects our authentication"
+        self._tunnel.note(Kind.PROGRESS, f"{reason}: EAP ends")
+        self._sa.close(now, reason, linger=True)
+        return ()
 
     def _respond(self, message: Message, now: float) -> Payloads:
         self._rounds += 1
@@ -102,7 +160,7 @@ class EapResponder:
             raise AuthenticationFailed(f"EAP has not come to an end in {MAX_ROUNDS} rounds")
         match self._server.receive(message.require(Eap).data):
             case Success() as success:
-                self._sa.handlers = {ExchangeType.IKE_AUTH: lambda proof, at: self._finish(success, proof, at)}
+                self._await(lambda proof, at: self._finish(success, proof, at))
                 return (Eap(success.packet),)
             case Failure(packet, reason):
                 self._tunnel.note(Kind.PROGRESS, f"answering IKE_AUTH with EAP Failure: {reason}")
@@ -112,6 +170,6 @@ class EapResponder:
                 return (Eap(packet),)
 
     def _finish(self, success: Success, message: Message, now: float) -> Payloads:
-        """The peer is the user whose name it proved; that of its ID payload means nothing."""
-        user = Identity(IdType.RFC822_ADDR, success.user)
-        return self._opening.finish_with(SharedKey(success.msk), self._tunnel, self._request, message, user, now)
+        """The peer is the user whose name it proved; without one that of its ID payload, which its certificate has."""
+        user = Identity(IdType.RFC822_ADDR, success.user) if success.user else self._peer
+        return self._opening.finish_with(_shared(success.msk), self._tunnel, self._request, message, user, now)

@@ -10,11 +10,11 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from ikeclone.connection import Authby, Connection, Identity, SendCert, find_secret
 from ikeclone.credentials import Credentials
-from ikeclone.crypto.signature import PublicKey
+from ikeclone.crypto.signature import PrivateKey, PublicKey
 from ikeclone.errors import AuthenticationFailed, LocalError
 from ikeclone.ike.authentication import Checker, Nobody, Prover, SharedKey, Signer, Verifier
 from ikeclone.ike.exchange import Payloads
-from ikeclone.numbers import AuthMethod, CertEncoding, IdType
+from ikeclone.numbers import AuthMethod, CertEncoding, EapType, IdType
 from ikeclone.pki.certificate import Certificate, load_certificate, public_key
 from ikeclone.pki.identity import check_identity, is_pattern, matches
 from ikeclone.pki.ocsp import load_response
@@ -100,9 +100,12 @@ class Proofs:
 
     def check_means(self) -> None:
         """Raises LocalError if there is no way for us to prove who we are."""
-        if self.connection.local.auth.eap:
+        methods = self.connection.local.auth.eap
+        if EapType.MSCHAPV2 in methods:
             self.password()
-        else:
+        if EapType.TLS in methods:
+            self.papers()
+        if not methods:
             self.prover(None)
 
     def password(self) -> str:
@@ -119,14 +122,13 @@ class Proofs:
         end = self.connection.local
         own = end.public_key or (public_key(end.certificates[0]) if end.certificates else None)
         if end.auth.signatures is not None and own is not None:
-            key = self.credentials.key_for(own)
-            if key is None:
-                raise LocalError(f"no private key for {self.me}: add it to the secrets")
-            return Signer(key, end.auth.signatures)
+            return Signer(self._private_key(own), end.auth.signatures)
         if end.auth.secret:
             return self._shared_key(peer or self.wanted or Identity.of_address(self.remote))
         if end.auth.null:
             return Nobody()
+        if end.auth.eap:
+            raise LocalError(f"{self.me} proves itself with EAP alone, and the peer does not ask for that (RFC 5998)")
         raise LocalError(f"{self.connection.name} names no certificate or key of {self.me}")
 
     def certificates(self, requests: Iterable[CertRequest]) -> Payloads:
@@ -134,14 +136,29 @@ class Proofs:
         end = self.connection.local
         if not end.certificates or end.auth.signatures is None or end.send_certificate is SendCert.NEVER:
             return ()
-        known = self.credentials.store
-        store = Store(known.anchors, (*end.certificates[1:], *known.intermediates))
+        store = self._own_store()
         wanted = [each.data for each in requests if each.encoding is CertEncoding.X509_SIGNATURE]
         asked = any(store.answers(end.certificates[0], each) for each in wanted)
         if end.send_certificate is SendCert.IF_ASKED and not asked:
             return ()
         chain = store.chain(end.certificates[0])
         return tuple(CertPayload(CertEncoding.X509_SIGNATURE, each.public_bytes(Encoding.DER)) for each in chain)
+
+    def papers(self) -> tuple[tuple[Certificate, ...], PrivateKey]:
+        """Our certificate, those between it and its authority, and its private key; raises LocalError without."""
+        if not (own := self.connection.local.certificates):
+            raise LocalError(f"{self.connection.name} names no certificate of {self.me}, which EAP-TLS needs")
+        return tuple(self._own_store().chain(own[0])), self._private_key(public_key(own[0]))
+
+    def _own_store(self) -> Store:
+        known = self.credentials.store
+        return Store(known.anchors, (*self.connection.local.certificates[1:], *known.intermediates))
+
+    def _private_key(self, own: PublicKey) -> PrivateKey:
+        key = self.credentials.key_for(own)
+        if key is None:
+            raise LocalError(f"no private key for {self.me}: add it to the secrets")
+        return key
 
     def requests(self) -> tuple[CertRequest, ...]:
         """What to ask the peer for: a certificate of an authority that we trust, unless we know its key."""
@@ -199,17 +216,24 @@ class Proofs:
     def _key_of(self, known: tuple[Certificate, ...], peer: Identity, now: datetime) -> PublicKey:
         if self.connection.remote.public_key is not None:
             return self.connection.remote.public_key
-        validate(self._store(), known[0], known[1:], now)
-        check_identity(known[0], peer, self.wanted)
+        self.check_shown(known, peer, now)
         return public_key(known[0])
 
     def _settle(self, known: tuple[Certificate, ...], message: Message, now: datetime) -> None:
-        """See that no certificate was revoked, now that the peer has proved that it has the key."""
         if known:
-            path = validate(self._store(), known[0], known[1:], now)
             lists = tuple(load_crl(data) for data in _sent(message, CertEncoding.CRL))
             responses = tuple(load_response(data) for data in _sent(message, CertEncoding.OCSP_CONTENT))
-            self.standing.check(path, Evidence(lists, responses), now)
+            self.settle_shown(known, Evidence(lists, responses), now)
+
+    def check_shown(self, shown: tuple[Certificate, ...], peer: Identity, now: datetime) -> None:
+        """Raises AuthenticationFailed unless the first of these certificates is one for the peer that must be there."""
+        validate(self._store(), shown[0], shown[1:_MOST_CERTIFICATES], now)
+        check_identity(shown[0], peer, self.wanted)
+
+    def settle_shown(self, shown: tuple[Certificate, ...], sent: Evidence, now: datetime) -> None:
+        """See that no certificate was revoked, now that the peer has proved that it has the key; raises as Standing."""
+        path = validate(self._store(), shown[0], shown[1:_MOST_CERTIFICATES], now)
+        self.standing.check(path, sent, now)
 
 
 def _sent(message: Message, encoding: CertEncoding) -> list[bytes]:

@@ -52,6 +52,35 @@ def test_what_is_missing(mistake: Mistake, conf: str, secrets: str, told: str) -
     assert told in mistake(conf, secrets)
 
 
+TLS = Authby(eap=(EapType.TLS,))
+
+
+def test_certificates_in_eap(read: Read) -> None:
+    """A user with a certificate; the other end proves itself by a signature, or both do by EAP alone (RFC 5998)."""
+    shown = HOSTS + "\tleftcert=certs/west.pem\n\trightca=%any\n"
+    for authby, remote in (("authby=ecdsa\n\tleftauth=eap-tls", None), ("authby=eap-tls", TLS)):
+        config, _ = read(f"{shown}\t{authby}\n", ": PKCS8 west.key\n")
+        made = connection(config)
+        assert made.local.auth == TLS
+        assert made.local.certificates
+        assert remote is None or made.remote.auth == remote
+
+
+@pytest.mark.parametrize(
+    ("conf", "told"),
+    [
+        (HOSTS + "\tauthby=ecdsa\n\tleftauth=eap-tls\n", "leftcert= is missing"),
+        (
+            HOSTS + "\tleftcert=certs/west.pem\n\tleftauth=eap-tls\n\trightauth=eap-mschapv2\n",
+            "or with eap-tls like the",
+        ),
+        (HOSTS + "\tleftcert=certs/west.pem\n\tauthby=eap-mschapv2\n", "leftcert= and keys are for signatures"),
+    ],
+)
+def test_what_certificates_in_eap_lack(mistake: Mistake, conf: str, told: str) -> None:
+    assert told in mistake(conf, ": PKCS8 west.key\nalice : EAP 'x'\n")
+
+
 @pytest.mark.parametrize(
     ("lines", "told"),
     [
