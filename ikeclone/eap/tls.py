@@ -111,8 +111,9 @@ class _Tls:
 def _context(papers: Papers) -> SSL.Context:
     context = SSL.Context(SSL.TLS_METHOD)
     context.set_min_proto_version(SSL.TLS1_2_VERSION)
-    # There are no sessions to resume: each user proves anew who it is.
-    context.set_options(SSL.OP_NO_TICKET)
+    # There are no sessions to resume: each user proves anew who it is. Servers of strongSwan's do not speak of safe
+    # renegotiation (RFC 5746) in TLS 1.2: there is none of any kind.
+    context.set_options(SSL.OP_NO_TICKET | SSL.OP_NO_RENEGOTIATION | SSL.OP_LEGACY_SERVER_CONNECT)
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, lambda *_: True)
     own, *others = papers.chain

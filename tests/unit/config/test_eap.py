@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from ikeclone.connection import Authby, Password
@@ -50,6 +52,20 @@ def test_a_gateway(read: Read) -> None:
 )
 def test_what_is_missing(mistake: Mistake, conf: str, secrets: str, told: str) -> None:
     assert told in mistake(conf, secrets)
+
+
+def test_the_examples_for_users_on_the_road(read: Read) -> None:
+    """Both are comments: they name a certificate that is not there."""
+    example = (Path(__file__).parents[3] / "conf" / "ipsec.conf").read_text()
+    lines = example[example.index("# conn road") :].splitlines()
+    conns = [line.removeprefix("# ").removeprefix("#") for line in lines if line.startswith(("# conn ", "#\t"))]
+    text = "\n".join(conns).replace("gateway.pem", "certs/west.pem")
+    config, _ = read(text + "\n", ": PKCS8 west.key\nalice : EAP 'a word'\n")
+    gateway, user = config.connections
+    assert (gateway.name, user.name) == ("road", "home")
+    (pool,) = gateway.ends[1].pools
+    assert str(pool) == "10.3.0.1-10.3.0.254"
+    assert user.ends[0].asks
 
 
 TLS = Authby(eap=(EapType.TLS,))
