@@ -317,7 +317,7 @@ def test_wrong_hosts_and_methods(mistakes: Mistakes) -> None:
         "ipsec.conf:2: conn a: left=%eth0: must be an IP address, %defaultroute or %any",
         "ipsec.conf:3: conn a: right=east.example: must be an IP address; names are not looked up",
         (
-            "ipsec.conf:4: conn a: authby=never: must be one or more of secret, null, eap-mschapv2, "
+            "ipsec.conf:4: conn a: authby=never: must be one or more of secret, null, eap-mschapv2, eap-tls, "
             "rsasig, rsa-sha1, rsa-sha2, "
             "rsa-sha2_256, rsa-sha2_384, rsa-sha2_512, ecdsa, ecdsa-sha2, ecdsa-sha2_256, ecdsa-sha2_384, "
             "ecdsa-sha2_512, eddsa, pubkey, with commas between them"
