@@ -1,6 +1,6 @@
 """ikeclone logs in with a password at strongSwan and gets an address and a name server from its pool; all of it goes.
 
-The address stays over rekeys and reauthentication, and has clones.
+All that it sends goes into the tunnel. The address stays over rekeys and reauthentication, and has clones.
 """
 
 from ikeclone.demo.pings import ping
@@ -9,16 +9,16 @@ from interop.lab import EAST, Lab, cpus, expect
 from interop.scenarios.eap_mschapv2 import WARRIOR
 from interop.steps import clones_of
 
-INSIDE = "10.3.0.1"
+INSIDE, EVERYTHING = "10.3.0.1", "0.0.0.0/0"
 
 
 def run(lab: Lab) -> None:
     authority, users = Authority("ecdsa"), {"alice": "a long password"}
     lab.strongswan.serve_users(authority.issue("east"), users)
     pool = {"addrs": "10.3.0.0/24", "dns": "192.0.2.53"}
-    child = {"remote_ts": "dynamic", "per_cpu_sas": "yes"}
+    child = {"local_ts": EVERYTHING, "remote_ts": "dynamic", "per_cpu_sas": "yes"}
     lab.strongswan.start(connection={"pools": "road"}, child=child, pool=pool)
-    settings = WARRIOR | {"leftsubnet": "", "leftmodecfgclient": "yes", "clones": "2"}
+    settings = WARRIOR | {"leftsubnet": "", "leftmodecfgclient": "yes", "rightsubnet": EVERYTHING, "clones": "2"}
     lab.start_ikeclone(settings, papers=authority.issue("west"), users=users)
     lab.up()
     expect_address(lab)
