@@ -71,8 +71,9 @@ class Routes:
         await self._addresses.keep(policy.connection, policy.addresses)
 
     async def _lead(self, policy: Policy) -> None:
-        device, gateway = await self._way(policy)
+        # Before the way to the peer is looked up: it may be among the networks behind itself.
         await self._forget(policy.connection)
+        device, gateway = await self._way(policy)
         if policy.mode is not Mode.TUNNEL:
             return
         if device is None:
