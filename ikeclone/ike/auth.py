@@ -10,9 +10,9 @@ from ikeclone.crypto.keys import IkeKeys
 from ikeclone.errors import AuthenticationFailed, LocalError, PeerError
 from ikeclone.ike import childless, message_ids, mobike, ppk
 from ikeclone.ike.actions import Kind
-from ikeclone.ike.authentication import Covered, SharedKey
+from ikeclone.ike.authentication import Covered, EapKey
 from ikeclone.ike.contact import is_initial
-from ikeclone.ike.eap_auth import EapResponder, EapRound, eap_alone, eap_peer
+from ikeclone.ike.eap_auth import EapResponder, EapRound, Shown, eap_alone, eap_peer
 from ikeclone.ike.exchange import Exchange, Payloads, raise_refusal
 from ikeclone.ike.first_child import FirstChild, answer_first_child
 from ikeclone.ike.informational import DeleteIke
@@ -55,7 +55,8 @@ class Authenticate(Exchange):
         self._record = record
         self._proofs = tunnel.proofs(sa.path)
         self._me = IdI(self._proofs.me.type, self._proofs.me.data)
-        self._eap = eap_peer(self._proofs, sa.host, lambda: Identity(self._peer.type, self._peer.data))
+        self.shown = Shown(self._proofs, sa.host, lambda: Identity(self._peer.type, self._peer.data))
+        self._eap = eap_peer(self._proofs, sa.host, self.shown)
         self._mixing = ppk.Mixing(sa, self._proofs, agreed=record.ppk and self._eap is None)
         self._auth = () if self._eap else (self._prove(self._mixing.keys),)
         self._ppk = self._mixing.notifies(self._prove(sa.keys) if self._mixing.optional else None)
@@ -114,11 +115,11 @@ class Authenticate(Exchange):
         else:
             self._establish(message, now)
 
-    def prove_with(self, key: SharedKey) -> Payloads:
+    def prove_with(self, key: EapKey) -> Payloads:
         """Our proof after EAP, with the key that it made."""
         return (key.prove(self._covered(self.sa.keys), None),)
 
-    def finish_with(self, key: SharedKey, message: Message, now: float) -> None:
+    def finish_with(self, key: EapKey, message: Message, now: float) -> None:
         """The answer to `prove_with`: the responder has that key too."""
         if message.first(Auth) is None:
             raise_refusal(message)
@@ -195,7 +196,7 @@ class AuthResponder:
         return (*ours, *EapResponder(self, tunnel, message).start())
 
     def finish_with(
-        self, key: SharedKey, tunnel: Tunnel, request: Message, proof: Message, user: Identity, now: float
+        self, key: EapKey, tunnel: Tunnel, request: Message, proof: Message, user: Identity, now: float
     ) -> Payloads:
         """After EAP both prove that they have its key; then `request`, the first one, gets its answer."""
         key.check(proof.require(Auth), _initiator(self.sa, self._record, request.require(IdI), self.sa.keys))

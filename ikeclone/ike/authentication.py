@@ -6,6 +6,7 @@ import hmac
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from ikeclone.crypto import signature
 from ikeclone.crypto.keys import psk_auth, signed_octets
@@ -56,10 +57,10 @@ class Checker(ABC):
 
 @dataclass(frozen=True, slots=True)
 class SharedKey(Prover, Checker):
-    """A preshared key, or one that EAP has made; `doubt` is what to ask oneself when the other side has not got it."""
+    """A preshared key. `doubt` is what to ask oneself when the other side has another."""
 
     key: bytes = field(repr=False)
-    doubt: str = "do both sides have the same preshared key?"
+    doubt: ClassVar[str] = "do both sides have the same preshared key?"
 
     def prove(self, covered: Covered, hashes: Collection[HashAlgorithm] | None) -> Auth:
         return Auth(AuthMethod.SHARED_KEY, covered.mac(self.key))
@@ -67,6 +68,18 @@ class SharedKey(Prover, Checker):
     def check(self, auth: Auth, covered: Covered) -> None:
         if auth.method is not AuthMethod.SHARED_KEY or not hmac.compare_digest(auth.data, covered.mac(self.key)):
             raise AuthenticationFailed(f"the peer's proof is wrong: {self.doubt}")
+
+
+@dataclass(frozen=True, slots=True)
+class EapKey(SharedKey):
+    """A key that EAP has made; `then` sees to what is left to be seen to."""
+
+    then: Callable[[], None]
+    doubt: ClassVar[str] = "it is not made with the key of EAP"
+
+    def check(self, auth: Auth, covered: Covered) -> None:
+        SharedKey.check(self, auth, covered)
+        self.then()
 
 
 class Nobody(Prover, Checker):

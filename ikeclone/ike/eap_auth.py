@@ -12,11 +12,13 @@ from ikeclone.eap.server import EapServer, Failure, Success
 from ikeclone.eap.tls import Papers, TlsPeer, TlsServer
 from ikeclone.errors import AuthenticationFailed, InvalidSyntax, LocalError, PeerError
 from ikeclone.ike.actions import Kind
-from ikeclone.ike.authentication import SharedKey
+from ikeclone.ike.authentication import EapKey
 from ikeclone.ike.exchange import Exchange, Payloads, raise_refusal
 from ikeclone.ike.host import Host
 from ikeclone.ike.proofs import Proofs
 from ikeclone.numbers import EapType, ExchangeType, IdType, NotifyType, ProtocolId
+from ikeclone.pki.certificate import Certificate
+from ikeclone.pki.revocation import Evidence
 from ikeclone.wire.message import Message
 from ikeclone.wire.payloads import Delete, Eap, IdI, Notify
 
@@ -30,8 +32,29 @@ if TYPE_CHECKING:
 MAX_ROUNDS = 32
 
 
-def eap_peer(proofs: Proofs, host: Host, server: Callable[[], Identity]) -> EapPeer | None:
-    """Our side of EAP, None if it is not how we authenticate; `server` tells who the other side says that it is.
+class Shown:
+    """What the other side shows in EAP-TLS; `other` tells who it says that it is."""
+
+    def __init__(self, proofs: Proofs, host: Host, other: Callable[[], Identity]) -> None:
+        self._proofs, self._host, self._other = proofs, host, other
+        self._chain: tuple[Certificate, ...] = ()
+
+    def papers(self) -> Papers:
+        """Ours, and the check of the other side's; raises LocalError without a certificate of ours."""
+        return Papers(*self._proofs.papers(), self._check)
+
+    def _check(self, chain: tuple[Certificate, ...]) -> None:
+        self._proofs.check_shown(chain, self._other(), self._host.wall())
+        self._chain = chain
+
+    def settle(self) -> None:
+        """See that no certificate was revoked, which may have to be found out first: not in the middle of TLS."""
+        if self._chain:
+            self._proofs.settle_shown(self._chain, Evidence(), self._host.wall())
+
+
+def eap_peer(proofs: Proofs, host: Host, shown: Shown) -> EapPeer | None:
+    """Our side of EAP, None if it is not how we authenticate.
 
     Raises LocalError without a password or a certificate.
     """
@@ -42,16 +65,16 @@ def eap_peer(proofs: Proofs, host: Host, server: Callable[[], Identity]) -> EapP
 
     def method(kind: EapType) -> PeerMethod:
         if kind is EapType.TLS:
-            return TlsPeer(_papers(proofs, host, server))
+            return TlsPeer(shown.papers())
         return MsChapPeer(user, proofs.password(), host.random)
 
     return EapPeer(user, tuple(map(method, local.auth.eap)))
 
 
-def eap_server(proofs: Proofs, host: Host, peer: Identity) -> EapServer:
+def eap_server(proofs: Proofs, host: Host, shown: Shown) -> EapServer:
     """The side of EAP that lets in those whose passwords we have, or the one that the connection names.
 
-    With a certificate it is the peer that its ID payload names. Raises LocalError without a certificate of ours.
+    Raises LocalError without a certificate of ours where peers show theirs.
     """
     wanted = proofs.connection.remote.user
 
@@ -60,24 +83,15 @@ def eap_server(proofs: Proofs, host: Host, peer: Identity) -> EapServer:
 
     def method(kind: EapType) -> ServerMethod:
         if kind is EapType.TLS:
-            return TlsServer(_papers(proofs, host, lambda: peer))
+            return TlsServer(shown.papers())
         return MsChapServer(password_of, str(proofs.me).encode(), host.random)
 
     return EapServer(tuple(map(method, proofs.connection.remote.auth.eap)), host.random(1)[0])
 
 
-def _papers(proofs: Proofs, host: Host, other: Callable[[], Identity]) -> Papers:
-    return Papers(*proofs.papers(), lambda shown: proofs.check_chain(shown, other(), host.wall()))
-
-
 def _name(identity: Identity) -> str:
     """An identity as one says it to an EAP server."""
     return str(identity).removeprefix("@")
-
-
-def _shared(msk: bytes | None) -> SharedKey:
-    assert msk is not None
-    return SharedKey(msk, "it is not made with the key of EAP")
 
 
 def eap_alone(connection: Connection, request: Message) -> bool:
@@ -103,12 +117,16 @@ class EapRound(Exchange):
     def request(self, now: float) -> Payloads:
         if self._answer is not None:
             return (Eap(self._answer),)
-        return self._opening.prove_with(_shared(self._eap.msk))
+        return self._opening.prove_with(self._key())
+
+    def _key(self) -> EapKey:
+        assert self._eap.msk is not None
+        return EapKey(self._eap.msk, self._opening.shown.settle)
 
     def response(self, message: Message, now: float) -> None:
         asked = message.first(Eap)
         if self._answer is None:
-            self._opening.finish_with(_shared(self._eap.msk), message, now)
+            self._opening.finish_with(self._key(), message, now)
         elif asked is not None:
             self.sa.enqueue(EapRound(self._opening, self._eap, asked, self._rounds + 1), now)
         else:
@@ -130,8 +148,10 @@ class EapResponder:
         self._sa = opening.sa
         identity = request.require(IdI)
         self._peer = Identity(identity.type, identity.data)
+        proofs = tunnel.proofs(self._sa.path)
+        self._shown = Shown(proofs, tunnel.host, lambda: self._peer)
         try:
-            self._server = eap_server(tunnel.proofs(self._sa.path), tunnel.host, self._peer)
+            self._server = eap_server(proofs, tunnel.host, self._shown)
         except LocalError as error:
             raise AuthenticationFailed(str(error)) from error
         self._rounds = 1
@@ -172,4 +192,5 @@ class EapResponder:
     def _finish(self, success: Success, message: Message, now: float) -> Payloads:
         """The peer is the user whose name it proved; without one that of its ID payload, which its certificate has."""
         user = Identity(IdType.RFC822_ADDR, success.user) if success.user else self._peer
-        return self._opening.finish_with(_shared(success.msk), self._tunnel, self._request, message, user, now)
+        key = EapKey(success.msk, self._shown.settle)
+        return self._opening.finish_with(key, self._tunnel, self._request, message, user, now)

@@ -12,11 +12,13 @@ from ikeclone.crypto.signature import SignaturePolicy
 from ikeclone.errors import LocalError
 from ikeclone.ike.eap_auth import EapRound
 from ikeclone.numbers import AuthMethod, EapType, ExchangeType, NotifyType
+from ikeclone.pki.standing import Policy
 from ikeclone.wire.message import Message
 from ikeclone.wire.payloads import Auth, Certificate, Eap, IdR, Notify
 from tests.pair.certified import ROOT, SIGNATURES, Host, attempt, is_up, issue, told
 from tests.pair.network import EAST_END, NAME, WEST_END, Network
 from tests.pair.test_faults import assert_nothing_left
+from tests.pair.test_revocation import LIST, der, pointing
 from tests.unit.pki.authority import root
 from tests.unit.pki.test_revocation import crl
 
@@ -149,6 +151,22 @@ def test_revoked_certificates_are_not_taken() -> None:
     net = attempt(network(gateway=gateway))
     assert "revoked" in told(net.east)
     assert_nothing_left(net)
+
+
+@pytest.mark.parametrize("asking", ["west", "east"])
+def test_what_a_certificate_depends_on_is_fetched_after_tls(asking: str) -> None:
+    """The side that asks has the other wait for the end of its list's journey, and does not take who is on it."""
+    papers = {"user": pointing("west"), "gateway": pointing("east")}
+    ours, theirs = ("user", "gateway") if asking == "west" else ("gateway", "user")
+    for gone in (False, True):
+        host = Host(papers[ours], revocation=Policy(crl_interval=3600))
+        net = alone(**{ours: host, theirs: Host(papers[theirs])})
+        side = getattr(net, asking)
+        side.web = {LIST: der(crl(ROOT, papers[theirs]) if gone else crl(ROOT))}
+        net.west.up()
+        net.run(5)
+        assert is_up(net) is not gone
+        assert ("was revoked" in told(side)) is gone
 
 
 def test_loss_and_repetition() -> None:
