@@ -86,10 +86,8 @@ def _end(whose: str, selector: TrafficSelector) -> dict[str, str]:
 
 
 def _source(change: Change, local: TrafficSelector) -> dict[str, str]:
-    source = change.policy.source
-    if source is None or source.version != local.first.version:
-        return {}
-    return {"PLUTO_MY_SOURCEIP": str(source)}
+    source = change.policy.source_for(local.first.version)
+    return {} if source is None else {"PLUTO_MY_SOURCEIP": str(source)}
 
 
 def _safe(name: str) -> str:

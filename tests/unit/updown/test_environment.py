@@ -111,6 +111,11 @@ def test_a_source_address_of_the_other_family_is_left_out() -> None:
     assert "PLUTO_MY_SOURCEIP" not in one(change(source=ip_address("2001:db8:1::1")))
 
 
+def test_an_address_inside_the_tunnel_is_the_source() -> None:
+    found = one(change(source=ip_address("192.0.1.1"), addresses=(ip_address("10.3.0.1"),)))
+    assert found["PLUTO_MY_SOURCEIP"] == "10.3.0.1"
+
+
 def test_a_move() -> None:
     moved = replace(change(path=replace(PATH, local=ip_address("2001:db8::1"))), roamed=True)
     found = one(moved)
