@@ -314,7 +314,7 @@ class Tunnel:
         """An IKE SA has ended, whichever it was."""
         for tunnel in (self, *(user for user in sharing.users(sa) if user is not self)):
             tunnel._ended(sa, now, reason, peer_dead=peer_dead)
-        self._end_if_unused()
+            tunnel._end_if_unused()
 
     def _ended(self, sa: IkeSa, now: float, reason: str, *, peer_dead: bool) -> None:
         if self.ike is sa:

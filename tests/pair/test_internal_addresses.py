@@ -315,22 +315,20 @@ def test_ondemand_waits_without_an_address_before_and_after() -> None:
 
 
 def test_connections_on_one_ike_sa_have_one_address() -> None:
-    net = road(local=replace(EAST_END, selectors=(TrafficSelector.of(ip_network("192.0.0.0/16")),)))
-    subnet = TrafficSelector.of(ip_network("192.0.5.0/24"))
-    second = replace(net.west.conn, name="second", remote=replace(EAST_END, selectors=(subnet,)))
-    net.west.endpoint.add(second, net.now)
+    """It is the IKE SA's, and theirs for as long as that is there."""
+    net = road()
+    net.west.endpoint.add(replace(net.west.conn, name="second"), net.now)
     up(net.west)
-    net.west.endpoint.tunnel("second").up(net.now)
-    net.settle(net.west)
+    assert net.west.ike is not None
+    tunnels = [net.west.endpoint.tunnel(name) for name in (NAME, "second")]
+    tunnels[1].join(net.west.ike)
+    for tunnel in tunnels:
+        assert [str(each) for each in tunnel.irac.addresses] == ["10.3.0.1"]
+        assert [str(each) for each in tunnel.connection.local.selectors] == ["10.3.0.1/32"]
+    net.east.down()
     net.run(2)
-    assert sorted(traffic(net.west)) == [(["10.3.0.1/32"], ["192.0.2.0/24"]), (["10.3.0.1/32"], ["192.0.5.0/24"])]
-    net.west.down()
-    net.run(2)
-    assert address(net.west) == ["10.3.0.1"]
-    net.west.endpoint.tunnel("second").down(net.now)
-    net.settle(net.west)
-    net.run(2)
-    assert address(net.west) == []
+    for tunnel in tunnels:
+        assert (tunnel.irac.addresses, tunnel.connection.local.selectors) == ((), ())
 
 
 def test_reports() -> None:
