@@ -227,7 +227,7 @@ def test_words_for_signatures(
         ('leftca="C=CA, x"', "leftca=C=CA, x: 'x' is not TYPE=value with a TYPE of"),
         ("leftsendcert=maybe", "leftsendcert=maybe: must be one of always, yes, sendifasked, ifasked, never, no"),
         ("leftpubkey=0sAAAA", "leftpubkey=0sAAAA: must be a public key or %cert; this is neither PEM nor base64"),
-        ("leftauth=rsa", "leftauth=rsa: must be one or more of secret, null, eap-mschapv2, rsasig"),
+        ("leftauth=rsa", "leftauth=rsa: must be one or more of secret, null, eap-mschapv2, eap-tls, rsasig"),
     ],
 )
 def test_mistakes_in_the_line_that_makes_them(mistake: Mistake, line: str, told: str) -> None:
