@@ -69,6 +69,7 @@ class Children:
         if not self.clones.children or (self._policy and self._differs(self._policy, sa)):
             self._route(agreement.local, agreement.remote)
         sa.children[child.inbound_spi] = self.clones.children[child.inbound_spi] = child
+        self._tunnel.endpoint.holdings.add(child)
         self._host.emit(InstallChild(self._child_sa(sa, child, keyed, replaces)))
         self.lifetimes.start(child, now)
         kind, verb = (Kind.CHILD_UP, "up") if replaces is None else (Kind.CHILD_REKEYED, "rekeyed")
@@ -112,6 +113,7 @@ class Children:
         child.enter(ChildState.REMOVED)
         sa.children.pop(child.inbound_spi, None)
         self.clones.children.pop(child.inbound_spi, None)
+        self._tunnel.endpoint.holdings.remove(child)
         self._host.timers.cancel(child)
         heir = self.clones.successor(child)
         self.senders.forget(child, heir)

@@ -13,8 +13,10 @@ from ikeclone.credentials import Credentials
 from ikeclone.errors import InvalidSyntax, LocalError, NoProposalChosen, PeerError
 from ikeclone.ike.actions import Action, Datagram, Kind
 from ikeclone.ike.child import Child
+from ikeclone.ike.contact import Contacts
 from ikeclone.ike.cookies import Cookies
 from ikeclone.ike.exchange import refusal
+from ikeclone.ike.holdings import Holdings
 from ikeclone.ike.host import Host, Resources, Settings
 from ikeclone.ike.init import NO_SPI, Initiation, respond_init
 from ikeclone.ike.inquiries import Inquiries
@@ -58,10 +60,15 @@ class Endpoint:
     ) -> None:
         self.host = Host(resources, random, wall, settings or Settings())
         self.credentials = credentials
+        # All connections, with the instances of those for any number of peers; and without them.
         self.tunnels: dict[str, Tunnel] = {}
+        self._configured: list[Tunnel] = []
+        self.holdings = Holdings()
+        self.contacts = Contacts()
         self.inquiries = Inquiries(self, credentials.revocation, now)
         self._sas: dict[bytes, IkeSa | Initiation] = {}
         self._answered: dict[tuple[Path, bytes], _Answered] = {}
+        self._half_open: set[IkeSa] = set()
         self._cookies = Cookies(random, now)
 
     # Connections and commands
@@ -69,6 +76,7 @@ class Endpoint:
     def add(self, connection: Connection, now: float) -> None:
         """Take a connection; `auto=start` brings it up at once."""
         tunnel = self.tunnels[connection.name] = Tunnel(self, connection)
+        self._configured.append(tunnel)
         if connection.auto is Auto.START:
             try:
                 tunnel.initiate(now)
@@ -234,12 +242,19 @@ class Endpoint:
         """Messages to this SA's local SPI go to it."""
         self._sas[sa.local_spi] = sa
 
+    def authenticated(self, sa: IkeSa) -> None:
+        """The peer of this IKE SA has proved who it is."""
+        self._half_open.discard(sa)
+        self.contacts.add(sa)
+
     def forget(self, sa: IkeSa | Initiation) -> None:
         """Messages to this SA go nowhere."""
         self.host.timers.cancel(sa)
         if self._sas.get(sa.local_spi) is sa:
             del self._sas[sa.local_spi]
         if isinstance(sa, IkeSa):
+            self.contacts.remove(sa)
+            self._half_open.discard(sa)
             self._answered.pop((sa.init_path, sa.spi_i), None)
 
     def _abort(self, sa: IkeSa | Initiation, now: float) -> None:
@@ -269,7 +284,7 @@ class Endpoint:
 
     def _open(self, message: Message, data: bytes, path: Path, now: float) -> None:
         settings = self.host.settings
-        half_open = sum(sa.state is State.HALF_OPEN for sa in self._half_open())
+        half_open = len(self._half_open)
         if half_open >= settings.half_open_limit:
             self.host.count("too many half-open ike sas")
             return
@@ -283,12 +298,10 @@ class Endpoint:
         responder = sa.tunnel.half_open(sa, opened.record, tunnels)
         sa.handlers = IntermediateResponder(sa, opened.record, responder.respond).handlers()
         self.register(sa)
+        self._half_open.add(sa)
         self._answered[(path, sa.spi_i)] = _Answered(data, opened.record.response, sa)
         self.host.timers.set(sa, "half-open", now + settings.half_open_lifetime, lambda at: self._close_half(sa, at))
         self.host.send((opened.record.response,), path)
-
-    def _half_open(self) -> Iterator[IkeSa]:
-        return (answered.sa for answered in self._answered.values())
 
     def _close_half(self, sa: IkeSa, now: float) -> None:
         if sa.state is State.HALF_OPEN:
@@ -309,7 +322,7 @@ class Endpoint:
 
     def _candidates(self, path: Path) -> tuple[Tunnel, ...]:
         """The connections between these addresses; the ones that name the peer first."""
-        fitting = [t for t in self.tunnels.values() if t.template is None and is_between(t, path)]
+        fitting = [tunnel for tunnel in self._configured if is_between(tunnel, path)]
         return tuple(sorted(fitting, key=lambda t: t.connection.remote.address is None))
 
     def _refuse(self, header: Header, notify: Notify, path: Path, reason: str) -> None:

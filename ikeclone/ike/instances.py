@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from ikeclone.connection import Auto, Connection, Identity
@@ -27,7 +28,8 @@ class Instances:
 
     def __init__(self, template: Tunnel) -> None:
         self._template, self._last = template, 0
-        self._instances: dict[int, Tunnel] = {}
+        self._instances: dict[str, Tunnel] = {}
+        self._of: dict[Identity, Tunnel] = {}
 
     def __iter__(self) -> Iterator[Tunnel]:
         return iter(tuple(self._instances.values()))
@@ -44,40 +46,42 @@ class Instances:
         if former is not None:
             former.connection = _of_peer(former.connection, former.connection.name, peer, address)
             return former
-        number, name = self._free()
+        name = self._free()
         instance = self._template.instance(_of_peer(self._template.connection, name, peer, address))
         instance.peer = peer
-        self._instances[number] = instance
+        self._instances[name] = self._of[peer] = instance
         return instance
 
     def end(self, instance: Tunnel) -> None:
         """The last SA of an instance is gone, and so is the instance."""
-        self._instances = {number: each for number, each in self._instances.items() if each is not instance}
+        del self._instances[instance.connection.name]
+        if instance.peer is not None and self._of.get(instance.peer) is instance:
+            del self._of[instance.peer]
 
     def claim(self, instance: Tunnel, remote: Selectors) -> None:
         """See that no other instance has any of this traffic: its peer's packets would go to this one.
 
         Raises TsUnacceptable.
         """
-        for other in self:
-            held = [theirs for child in other.clones for theirs in child.agreement.remote]
-            if other is not instance and any(ours.intersection(theirs) for ours in remote for theirs in held):
+        held = self._template.endpoint.holdings.with_traffic
+        for other in (child.tunnel for ours in remote for child in held(ours)):
+            if other is not instance and other.template is self._template:
                 raise TsUnacceptable(f"{other.connection.name} has this traffic already")
 
     def _former(self, peer: Identity) -> Tunnel | None:
         """A peer without a name is never known to be the same again (RFC 7619 section 2.2)."""
         if peer.type is IdType.NULL or not self._template.host.settings.uniqueids:
             return None
-        return next((each for each in self if each.peer == peer), None)
+        return self._of.get(peer)
 
-    def _free(self) -> tuple[int, str]:
-        """The next number that no instance has; one that was given back is the last to be given again."""
+    def _free(self) -> str:
+        """The name with the next number that no instance has; one that was given back is the last to be given again."""
         most = self._template.host.settings.instance_limit
-        for number in (*range(self._last + 1, most + 1), *range(1, self._last + 1)):
+        for number in chain(range(self._last + 1, most + 1), range(1, self._last + 1)):
             name = f"{self._template.connection.name}[{number}]"
             if name not in self._template.endpoint.tunnels:
                 self._last = number
-                return number, name
+                return name
         raise TooMany(f"{self._template.connection.name} has {len(self)} peers already")
 
 

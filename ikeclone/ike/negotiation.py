@@ -270,7 +270,6 @@ def _outbound_spi(sa: IkeSa, proposal: Proposal) -> int:
     spi = int.from_bytes(proposal.spi, "big")
     if len(proposal.spi) != 4 or spi < 256:
         raise InvalidSyntax(f"SPI {proposal.spi.hex()} in a proposal for ESP")
-    others = (child for other in sa.tunnel.endpoint.ike_sas() for child in other.children.values())
-    if any(child.outbound_spi == spi and child.path.remote == sa.path.remote for child in others):
+    if any(child.path.remote == sa.path.remote for child in sa.tunnel.endpoint.holdings.sending_on(spi)):
         raise SpiInUse(f"SPI {spi:08x} is in use: an SA of {sa.path.remote} has it")
     return spi

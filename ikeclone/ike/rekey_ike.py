@@ -58,6 +58,7 @@ class _Made:
             now=now,
         )
         new.identities = sa.identities
+        sa.tunnel.endpoint.authenticated(new)
         sa.tunnel.endpoint.register(new)
         sa.tunnel.settle(new, now)
         # It takes the place of one whose peer proved its identity then, and not now.

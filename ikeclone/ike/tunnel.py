@@ -270,6 +270,7 @@ class Tunnel:
         """The peer is authenticated. Of two IKE SAs with it, one goes."""
         former, self.ike, self.peer = self.ike, sa, peer
         sa.identities = self.proofs(sa.path).me, peer
+        self.endpoint.authenticated(sa)
         self.wanted = self.wanted or sa.initiator or self.connection.auto is Auto.KEEP
         self.revival.done()
         self.settle(sa, now)

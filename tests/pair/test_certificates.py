@@ -258,9 +258,9 @@ def test_a_responder_that_asks_in_an_unreadable_way(monkeypatch: pytest.MonkeyPa
 def test_of_two_connections_the_one_that_fits_the_way_of_the_peer() -> None:
     net = certified()
     plain = replace(net.east.conn, name="plain", remote=replace(net.east.conn.remote, auth=Authby(secret=True)))
-    net.east.endpoint.tunnels = {}
-    for conn in (plain, net.east.conn):
-        net.east.endpoint.add(conn, net.now)
+    both, net.east.conn = net.east.conn, plain
+    net.east.start()
+    net.east.endpoint.add(both, net.now)
     assert is_up(attempt(net))
     assert net.east.endpoint.tunnels["plain"].ike is None
 
