@@ -52,15 +52,23 @@ class Mobike:
         # How often the path changed: the outcome of an exchange that began before is of no use.
         self.epoch = 0
         self._ways: tuple[Path, ...] = ()
+        # Whether requests went out on ways other than the path: nobody knows which one the peer took an update from.
+        self._scattered = False
         self._claim: Claim | None = None
         self._claims = 0
+        # A claim that nobody has answered in time: perhaps only messages were lost.
+        self._doubted: Claim | None = None
         self._mapping: bytes | None = None
 
     # Sending
 
     def paths(self, sent: int) -> tuple[Path, ...]:
-        """Where a request goes that is sent for the `sent`th time: while a way is searched, each time to one more."""
-        return self._ways[:sent] or (self.sa.path,)
+        """Where a request goes that is sent for the `sent`th time: while a way is searched, each time on one more."""
+        if self._doubted is not None:
+            return self.sa.path, self._doubted.path
+        paths = self._ways[:sent] or (self.sa.path,)
+        self._scattered = self._scattered or paths != (self.sa.path,)
+        return paths
 
     def timing(self, timing: Timing) -> Timing:
         """The peer gets the time that it may need to find another way, if that is its task."""
@@ -74,15 +82,16 @@ class Mobike:
         if self.decides:
             self._ways = self._ways or self._possible_ways()
         elif self._claim is not None:
-            # Nobody is there: the peer is where it was, until it says otherwise.
-            self._claim = None
+            # Nobody is there: the peer is where it was, until it is heard from there again.
+            self._doubted, self._claim = self._claim, None
             self._take(self.sa.esp_path)
 
     def answered(self, path: Path) -> None:
         """A response came on this path, so it is alive."""
+        self._hear(path)
         if path in self._ways:
             self._ways = ()
-            if path != self.sa.path or path != self.sa.esp_path:
+            if self._scattered or path != self.sa.path or path != self.sa.esp_path:
                 self._use(path)
 
     def additional(self) -> Payloads:
@@ -155,7 +164,7 @@ class Mobike:
 
         Child SAs take it at once if it leads to where the peer has been seen (RFC 4555 section 3.5).
         """
-        self._ways = ()
+        self._ways, self._scattered = (), False
         self._take(path)
         if path.remote == self.sa.esp_path.remote:
             self._move_children(self.sa.abilities.nat)
@@ -165,10 +174,8 @@ class Mobike:
     def accepted(self, message: Message, now: float) -> None:
         """The peer has agreed to the path: the Child SAs take it too."""
         sa = self.sa
-        if self._ways:
-            # It went out on several ways, and which one the peer took it from, only another one tells (section 3.5).
-            self._use(sa.heard_on)
-            return
+        if self._scattered:
+            return  # the end of the search is another one (section 3.6)
         forced = sa.tunnel.forces_encapsulation
         found = nat.detect(message, sa.path, forced) if sa.tunnel.detects_nat else sa.abilities.nat
         self._mapping = _mapping(message)
@@ -200,6 +207,8 @@ class Mobike:
             self._check()
             self._claims = 0
             self._claim_path(message, self.sa.heard_on)
+        else:
+            self._hear(self.sa.heard_on)
         cookies = tuple(n for n in message.all(Notify) if n.type is NotifyType.COOKIE2)
         asked = any(n.type in _DETECTION for n in message.all(Notify))
         return (*cookies, *(self._seen() if asked else ()))
@@ -231,15 +240,22 @@ class Mobike:
         """The peer is elsewhere, it says; what it shows with a cookie is believed."""
         sa = self.sa
         found = nat.detect(message, path, sa.tunnel.forces_encapsulation) if sa.tunnel.detects_nat else nat.Nat()
-        self._claim = Claim(message, path, found)
+        self._claim, self._doubted = Claim(message, path, found), None
         self._take(path)
         sa.requests.queue.appendleft(ReturnRoutability(sa))
 
     def repeated(self, message_id: int, path: Path) -> None:
         """A request was sent again. If it is the one that has moved the peer, somebody may have changed its source."""
         claim = self._claim
-        if claim is None or claim.message.header.message_id != message_id or claim.path == path:
-            return
+        if claim is not None and claim.message.header.message_id == message_id and claim.path != path:
+            self._claim_again(claim, path)
+
+    def _hear(self, path: Path) -> None:
+        """The peer sends from here: a claim that was doubted is as good as new."""
+        if self._doubted is not None and self._doubted.path == path:
+            self._claim_again(self._doubted, path)
+
+    def _claim_again(self, claim: Claim, path: Path) -> None:
         self._claims += 1
         if self._claims <= MAX_CLAIMS:
             self._claim_path(claim.message, path)

@@ -265,3 +265,41 @@ def test_a_wrong_cookie_ends_the_ike_sa(net: Network) -> None:
     net.west.addresses(ROAMED)
     net.run(0.5)
     assert any("cookie" in report.text for report in net.east.kinds(Kind.IKE_DOWN))
+
+
+def test_from_one_version_of_ip_to_the_other(net: Network) -> None:
+    """East has told of its address of IPv6; west then has nothing else."""
+    inside, outside = "2001:db8::1", "2001:db8::2"
+    net.east.addresses(str(EAST), outside)
+    net.run(1)
+    net.west.addresses(inside)
+    net.run(5)
+    assert between(net, inside, outside)
+    assert_carries(net)
+    net.west.addresses(str(WEST))
+    net.run(5)
+    assert between(net, str(WEST))
+
+
+def test_an_update_that_went_out_on_several_ways_is_followed_by_another(net: Network) -> None:
+    """Which of them the peer took it from is not known (RFC 4555 section 3.6)."""
+    net.link.cut = True
+    net.west.addresses(ROAMED)
+    net.west.addresses(ROAMED, FARTHER)
+    net.run(8)
+    net.link.cut = False
+    net.run(60)
+    assert between(net, str(ike_sa(net.west).path.local))
+    assert_carries(net)
+
+
+def test_a_cookie_that_comes_back_late(net: Network) -> None:
+    """East has given up on where west says it is, and hears from there again."""
+    net.west.addresses(ROAMED)
+    net.run_until(lambda: ike_sa(net.east).path.remote == ip_address(ROAMED))
+    net.link.cut = True
+    net.run_until(lambda: ike_sa(net.east).path.remote == WEST)
+    net.link.cut = False
+    net.run(30)
+    assert between(net, ROAMED)
+    assert_carries(net)
