@@ -12,7 +12,7 @@ from ikeclone.ike.sa import IkeSa, State
 from ikeclone.numbers import ExchangeType, NotifyType
 from ikeclone.wire.message import parse_message
 from ikeclone.wire.payloads import Delete, Notify
-from tests.pair.network import ESP, IKE, Network, Side
+from tests.pair.network import ESP, IKE, NAME, Network, Side
 
 # The four nonces of two exchanges that collide. The SA made with the lowest is redundant (RFC 7296 section 2.8.1).
 NONCES = ("west's request", "east's answer", "east's request", "west's answer")
@@ -31,11 +31,11 @@ MIXED = {
 
 
 def by_hand(
-    west: Mapping[str, object] | None = None, east: Mapping[str, object] | None = None, /, **both: object
+    west: Mapping[str, object] | None = None, east: Mapping[str, object] | None = None, seed: int = 1, /, **both: object
 ) -> Network:
     """A tunnel with one regular Child SA; every further IKE message waits to be taken."""
     settings = {"clones": 0, **both}
-    net = Network(west={**settings, **(west or {})}, east={**settings, **(east or {})}).established().hold()
+    net = Network(seed=seed, west={**settings, **(west or {})}, east={**settings, **(east or {})}).established().hold()
     for side in net.sides:
         side.reports.clear()
     return net
@@ -111,6 +111,31 @@ def follow(us: Side, peer: Side, index: int = 0) -> None:
 def states(side: Side) -> list[ChildState]:
     """The states of a side's Child SAs, the oldest first."""
     return [child.state for child in side.children]
+
+
+def accepted(side: Side, cpu: int) -> bool:
+    """Whether a CPU of this side has an SA to send on that its peer receives on.
+
+    Of a new SA the peer may not have our answer yet: it is sent on after a while, for it may not be ours to know.
+    """
+    spi = side.backend.outbound.get((NAME, cpu)) or side.backend.outbound.get((NAME, None))
+    if spi is None:
+        return False
+    sa, peer = side.backend.installed[spi], side.network.peer(side).backend
+    theirs = peer.installed.get(sa.outbound_spi)
+    if theirs is None:
+        return sa.replaces is None and sa.outbound_spi in peer.reserved
+    return theirs.inbound_keys == sa.outbound_keys
+
+
+def watched(net: Network) -> Network:
+    """From now on each CPU of both sides has an SA that the peer accepts, at every moment."""
+
+    def watch() -> None:
+        assert all(accepted(side, cpu) for side in net.sides for cpu in side.backend.cpus())
+
+    net.watch = watch
+    return net
 
 
 def assert_carries(net: Network) -> None:

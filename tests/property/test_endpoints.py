@@ -20,6 +20,7 @@ from ikeclone.ike.host import Settings
 from ikeclone.ike.mobike import PATIENCE
 from ikeclone.ike.sa import State
 from tests.pair.network import EAST, ESP, IKE, NAME, WEST, Network, Side
+from tests.pair.scenario import accepted
 
 EXAMPLES = int(os.environ.get("IKECLONE_EXAMPLES", "0"))
 # Shrinking takes minutes, and thirty steps are read soon enough.
@@ -38,21 +39,6 @@ moments = st.sampled_from([0.0, 0.005, 0.011, 0.03, 0.1, 0.6, 2.0, 9.0, 40.0])
 def live_sas(side: Side) -> list[bytes]:
     """The IKE SAs that a side would still use, by the initiator's SPI."""
     return [sa.spi_i for sa in side.endpoint.ike_sas() if sa.state is not State.DEAD]
-
-
-def accepted(side: Side, cpu: int) -> bool:
-    """Whether a CPU of this side has an SA to send on that its peer receives on.
-
-    Of a new SA the peer may not have our answer yet: it is sent on after a while, for it may not be ours to know.
-    """
-    spi = side.backend.outbound.get((NAME, cpu)) or side.backend.outbound.get((NAME, None))
-    if spi is None:
-        return False
-    sa, peer = side.backend.installed[spi], side.network.peer(side).backend
-    theirs = peer.installed.get(sa.outbound_spi)
-    if theirs is None:
-        return sa.replaces is None and sa.outbound_spi in peer.reserved
-    return theirs.inbound_keys == sa.outbound_keys
 
 
 class TwoEndpoints(RuleBasedStateMachine):
