@@ -19,7 +19,8 @@ from ikeclone.wire.payloads import Notify
 if TYPE_CHECKING:
     from ikeclone.ike.tunnel import Tunnel
 
-# Seconds that a peer has for making its clones anew and for deleting the IKE SA that it has replaced.
+# Seconds that a peer has for making its clones anew and for deleting the IKE SA that it has replaced, if it may not
+# repeat its requests for longer than that.
 PATIENCE = 30.0
 
 
@@ -133,7 +134,8 @@ class Reauthentication:
         for child in former.children.values():
             if child.lasts:
                 child.enter(ChildState.REKEYED)
-        self._timers.set(former, "expire", now + PATIENCE, lambda at: _delete(former, at))
+        patience = max(PATIENCE, self._tunnel.connection.timing.retransmit_timeout)
+        self._timers.set(former, "expire", now + patience, lambda at: _delete(former, at))
 
     def bequeath(self, former: IkeSa) -> None:
         """If the peer rekeyed a former IKE SA that ends, it has its Child SAs in the new one: so do we."""
