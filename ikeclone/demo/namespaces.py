@@ -70,7 +70,7 @@ class Namespace:
         *command: str | os.PathLike[str],
         cpus: Iterable[int] = (),
         check: bool = True,
-        timeout: float = 30.0,
+        timeout: float = 60.0,
     ) -> str:
         """Run a command to its end and return what it printed.
 

@@ -19,7 +19,7 @@ HERE = Path(__file__).resolve().parent
 BUILD = HERE / "build"
 CHECKOUT = HERE.parent.parent
 GUESTS = 2
-LIMIT = 1200  # seconds for all of them
+LIMIT = 1800  # seconds for all of them
 
 
 class Guests:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
@@ -27,6 +28,7 @@ class AsyncXfrm(AsyncNetlinkSocket):
 
     def __init__(self, **arguments: Any) -> None:
         super().__init__(family=NETLINK_XFRM, ext_ack=True, **arguments)
+        self._dumping = asyncio.Lock()
 
     async def subscribe(self, groups: Iterable[Group]) -> None:
         """Receive these groups' messages from now on."""
@@ -44,7 +46,8 @@ class AsyncXfrm(AsyncNetlinkSocket):
 
     async def dump(self, kind: Msg) -> list[XfrmMessage]:
         """All states or policies; raises XfrmError."""
-        return await self._request(kind, NLM_F_DUMP, {}, ())
+        async with self._dumping:  # to a socket with a dump on its way, the kernel answers EBUSY
+            return await self._request(kind, NLM_F_DUMP, {}, ())
 
     async def events(self) -> AsyncIterator[XfrmMessage]:
         """The subscribed messages. Raises OSError (ENOBUFS) when some were lost; this socket is of no use then."""

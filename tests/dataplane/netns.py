@@ -9,7 +9,7 @@ import os
 import subprocess
 import threading
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -77,6 +77,11 @@ class Namespace:
         done = subprocess.run(self.command(*arguments), check=True, capture_output=True, text=True, timeout=timeout)
         return done.stdout
 
+    def ip(self, *commands: str) -> None:
+        """Have one process do what several commands of ip(8) say; raises CalledProcessError when it refuses one."""
+        batch = "\n".join(commands)
+        subprocess.run(self.command("ip", "-batch", "-"), input=batch, check=True, capture_output=True, text=True)
+
     def close(self) -> None:
         if self._thread.is_alive():
             self.loop.call_soon_threadsafe(self.loop.stop)
@@ -87,17 +92,16 @@ class Namespace:
 
 def connect(left: Namespace, right: Namespace, addresses: list[tuple[str, str]], mtu: int = 1500) -> None:
     """Join two namespaces by a pair of virtual Ethernet devices with these addresses, left and right."""
-    left.run("ip", "link", "add", "eth0", "mtu", str(mtu), "type", "veth", "peer", "name", "eth1")
-    left.run("ip", "link", "set", "eth1", "netns", str(right.pid))
-    right.run("ip", "link", "set", "eth1", "name", "eth0", "mtu", str(mtu))
-    for namespace, side in ((left, 0), (right, 1)):
-        namespace.run("ip", "link", "set", "lo", "up")
-        for pair in addresses:
-            nodad = ["nodad"] if ":" in pair[side] else []
-            namespace.run("ip", "address", "add", pair[side], "dev", "eth0", *nodad)
-        namespace.run("ip", "link", "set", "eth0", "up")
+    cable = f"link add eth0 mtu {mtu} type veth peer name eth1 mtu {mtu}", f"link set eth1 netns {right.pid}"
+    left.ip(*cable, *_set_up(pair[0] for pair in addresses))
+    right.ip("link set eth1 name eth0", *_set_up(pair[1] for pair in addresses))
     for namespace in (left, right):
         _wait_until_up(namespace)
+
+
+def _set_up(addresses: Iterable[str]) -> list[str]:
+    added = [f"address add {address} dev eth0{' nodad' if ':' in address else ''}" for address in addresses]
+    return ["link set lo up", *added, "link set eth0 up"]
 
 
 def _wait_until_up(namespace: Namespace) -> None:

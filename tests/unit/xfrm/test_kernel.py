@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import subprocess
 from dataclasses import replace
 from ipaddress import ip_address
 
@@ -72,6 +73,20 @@ def test_the_kernel_takes_policies_and_gives_them_back(in_namespace: Run) -> Non
         assert all(is_ours(policy.get_attr("XFRMA_TMPL")["reqid"]) for policy in found)
         await trap.remove()
         assert await xfrm.dump(Msg.GETPOLICY) == []
+        xfrm.close()
+
+    in_namespace(check())
+
+
+def test_dumps_on_one_socket_wait_for_each_other(in_namespace: Run) -> None:
+    async def check() -> None:
+        added = [f"xfrm policy add dst 192.0.{net}.{host * 8}/29 dir out" for net in range(10) for host in range(32)]
+        ip = await asyncio.create_subprocess_exec("ip", "-batch", "-", stdin=subprocess.PIPE)
+        await ip.communicate("\n".join(added).encode())
+        xfrm = AsyncXfrm()
+        await xfrm.bind()
+        found = await asyncio.gather(*(xfrm.dump(Msg.GETPOLICY) for _ in range(3)))
+        assert [len(policies) for policies in found] == [320, 320, 320]
         xfrm.close()
 
     in_namespace(check())
