@@ -205,7 +205,10 @@ class EspBackend:
         return self._installed[spi]
 
     async def _announce_fallback(self, connection: str) -> None:
-        """Tell the workers who has the connection's fallback, if that has changed."""
+        """Tell the workers who has the connection's fallback, if that has changed: first of all the one that has it.
+
+        It would pass what others pass to it back to the one that had the fallback before.
+        """
         spis = [spi for spi, installed in self._installed.items() if _is_fallback(installed, connection)]
         worker = self._worker(spis[-1]) if spis else None
         if worker == self._fallbacks.get(connection):
@@ -214,6 +217,7 @@ class EspBackend:
             del self._fallbacks[connection]
         else:
             self._fallbacks[connection] = worker
+            await self._running()[worker].inform(Fallback(connection, worker))
         await self._ask_all(Fallback(connection, worker))
 
     async def remove(self, inbound_spi: int) -> None:
