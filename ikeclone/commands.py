@@ -12,6 +12,7 @@ from ikeclone.control import models
 from ikeclone.doctor import examine
 from ikeclone.errors import ControlError
 from ikeclone.ike.actions import Kind, Report
+from ikeclone.ike.redirect import send_away
 from ikeclone.reports import View
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ class Commands:
                 return await self._down(name, progress)
             case models.Rekey():
                 return await self._rekey(command, progress)
+            case models.Redirect():
+                return self._redirect(command)
             case models.TrafficStatus(name=name):
                 return (await self._view()).traffic(name)
             case models.Clones(name=name):
@@ -94,6 +97,12 @@ class Commands:
                 if waiting <= 0:
                     return models.Done(text=f"{name} is rekeyed")
         raise AssertionError("the reports ended")
+
+    def _redirect(self, command: models.Redirect) -> models.Done:
+        for tunnel in self._daemon.endpoint.named(command.name):
+            send_away(tunnel, command.to, self._daemon.now())
+        self._daemon.stir()
+        return models.Done(text=f"{command.name} is sent to {command.to}")
 
     async def _status(self) -> models.StatusReport:
         view, daemon = await self._view(), self._daemon

@@ -218,6 +218,19 @@ class Timing:
 
 
 @dataclass(frozen=True, slots=True)
+class Redirection:
+    """Whether we go where a gateway sends us, anywhere if `accept_to` is empty, and where we send peers (RFC 5685).
+
+    With `send` AUTO that is while we are busy.
+    """
+
+    accept: bool = False
+    accept_to: tuple[IPAddress, ...] = ()
+    send: Choice = Choice.NO
+    to: tuple[IPAddress, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Connection:
     """A connection. `clones` is for how many CPUs we open clones beside the fallback: 0 none, None for every CPU.
 
@@ -249,6 +262,7 @@ class Connection:
     reauth: bool = False
     mobike: bool = False
     childless: Childless = Childless.ALLOW
+    redirection: Redirection = field(default_factory=Redirection)
     timing: Timing = field(default_factory=Timing)
     volume: Volume = field(default_factory=Volume)
     handling: Handling = field(default_factory=Handling)

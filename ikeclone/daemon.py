@@ -65,6 +65,7 @@ class Daemon:
             half_open_limit=setup.max_halfopen_ike,
             uniqueids=setup.uniqueids,
             key_log=options.keylog is not None,
+            redirection=setup.redirection(),
         )
         self.endpoint = Endpoint(self.backend, os.urandom, date, self.now(), credentials, settings)
         self._changes = Changes(self.endpoint.tunnels, self.backend.name)

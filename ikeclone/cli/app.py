@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import sys
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from ikeclone.control.client import call
 from ikeclone.control.models import ClonesReport, Command, DoctorReport, Done, Report, StatusReport, TrafficReport
 from ikeclone.control.views import clones_table, doctor_table, printable, status_tables, whack_lines
 from ikeclone.errors import LocalError
+from ikeclone.selectors import IPAddress
 
 # Wide enough that a pipe or a file gets each row of a table on one line.
 _UNBOUNDED = 1000
@@ -35,6 +37,14 @@ def ask(ctx: typer.Context, command: Command) -> Report:
     """Have the daemon carry out a command, printing its progress. Raises ControlError."""
     path: Path = ctx.obj
     return call(path, command, lambda text: typer.echo(printable(text)))
+
+
+def address(text: str) -> IPAddress:
+    """The address that an argument gives; raises BadParameter."""
+    try:
+        return ip_address(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not an IP address; names are not looked up") from None
 
 
 def answers(ctx: typer.Context) -> bool:

@@ -9,7 +9,7 @@ import typer
 
 from ikeclone import __version__
 from ikeclone.cli import local, whack
-from ikeclone.cli.app import Group, ask, tell
+from ikeclone.cli.app import Group, address, ask, tell
 from ikeclone.control import models
 
 NAME = Annotated[str, typer.Argument(metavar="NAME", help="The connection, as `conn NAME` names it.")]
@@ -69,6 +69,16 @@ def rekey(
 ) -> None:
     """Rekey the Child SAs of a connection, clones included, or its IKE SA."""
     tell(ask(ctx, models.Rekey(name=name, ike=ike, reauth=reauth)))
+
+
+@app.command()
+def redirect(
+    ctx: typer.Context,
+    name: NAME,
+    redirect_to: Annotated[str, typer.Option(metavar="ADDRESS", help="Where they go.")],
+) -> None:
+    """Send the peers of a connection to another gateway."""
+    tell(ask(ctx, models.Redirect(name=name, to=address(redirect_to))))
 
 
 @app.command()

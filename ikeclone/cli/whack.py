@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from ikeclone.cli.app import ask, tell
-from ikeclone.control.models import Command, Down, Status, TrafficStatus, Up
+from ikeclone.cli.app import address, ask, tell
+from ikeclone.control.models import Command, Down, Redirect, Status, TrafficStatus, Up
 
 NAME = typer.Option(metavar="NAME")
 
@@ -34,9 +34,10 @@ def whack(
     status: Annotated[bool, typer.Option("--status")] = False,
     initiate: Annotated[bool, typer.Option("--initiate")] = False,
     terminate: Annotated[bool, typer.Option("--terminate", "--down")] = False,
+    redirect_to: Annotated[str | None, typer.Option(metavar="ADDRESS")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
-    """`ipsec whack`: --trafficstatus, --status, --initiate or --terminate."""
+    """`ipsec whack`: --trafficstatus, --status, --initiate, --terminate or --redirect-to."""
     commands: list[Command] = []
     if trafficstatus:
         commands.append(TrafficStatus(name=name))
@@ -46,8 +47,10 @@ def whack(
         commands.append(Up(name=_required(name)))
     if terminate:
         commands.append(Down(name=_required(name)))
+    if redirect_to is not None:
+        commands.append(Redirect(name=_required(name), to=address(redirect_to)))
     if len(commands) != 1:
-        raise typer.BadParameter("give one of --trafficstatus, --status, --initiate and --terminate")
+        raise typer.BadParameter("give one of --trafficstatus, --status, --initiate, --terminate and --redirect-to")
     tell(ask(ctx, commands[0]), json)
 
 

@@ -70,6 +70,7 @@ class Conn:
             reauth=said.reauth,
             mobike=said.mobike,
             childless=said.childless,
+            redirection=said.redirection(),
             timing=said.timing(),
             volume=Volume(said.ipsec_max_bytes, said.ipsec_max_packets),
             handling=said.handling(local.interface_addresses),

@@ -16,10 +16,11 @@ from ikeclone.backend import Mode
 from ikeclone.config import values
 from ikeclone.config.authby import parse_authby
 from ikeclone.config.commands import command
+from ikeclone.config.extensions import ExtensionKeywords, RedirectKeywords
 from ikeclone.config.handling import Addresses, HandlingKeywords
 from ikeclone.config.modecfg import ModecfgEnd, ModecfgKeywords
 from ikeclone.config.revocation import RevocationKeywords
-from ikeclone.connection import Authby, Auto, Childless, Choice, ClonesMode, Identity, SendCert, Timing
+from ikeclone.connection import Authby, Auto, Choice, ClonesMode, Identity, SendCert, Timing
 from ikeclone.crypto import registry
 from ikeclone.crypto.signature import PublicKey
 from ikeclone.numbers import EapType, Esn, TransformType
@@ -65,7 +66,7 @@ def _only(*words: str) -> Callable[[str], str]:
     return values.one_of({word: word for word in words})
 
 
-class Setup(RevocationKeywords):
+class Setup(RevocationKeywords, RedirectKeywords):
     """`config setup`. Empty `listen` is all addresses; with `uniqueids` a peer's new IKE SA ends its old.
 
     `cacerts` is a directory of trusted authorities. `steering` is how received packets find the CPU of their SA.
@@ -172,7 +173,7 @@ class EndKeywords(ModecfgEnd):
         return frozenset(address.version for address in addresses if address)
 
 
-class ConnKeywords(HandlingKeywords, ModecfgKeywords):
+class ConnKeywords(HandlingKeywords, ModecfgKeywords, ExtensionKeywords):
     """`conn NAME`. Times are seconds; `clones` is as in `ikeclone.connection.Connection`."""
 
     left: EndKeywords
@@ -210,9 +211,6 @@ class ConnKeywords(HandlingKeywords, ModecfgKeywords):
     dpddelay: Annotated[float, PlainValidator(values.duration(_DAY, zero=True))] = _TIMING.dpd_delay
     nat_keepalive: YesNo = True
     mobike: YesNo = False
-    childless: Annotated[Childless, PlainValidator(values.one_of({each.value: each for each in Childless}))] = (
-        Childless.ALLOW
-    )
 
     # What Libreswan's files say for IKEv1, or say of IKEv2 what goes without saying here.
     dpdtimeout: Annotated[float, PlainValidator(values.duration(_DAY, zero=True))] = 0.0

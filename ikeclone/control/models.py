@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, IPvAnyAddress, TypeAdapter
 
 MAX_COMMAND = 64 * 1024
 MAX_REPLY = 64 * 1024 * 1024
@@ -66,6 +66,14 @@ class Rekey(Message):
     reauth: bool = False
 
 
+class Redirect(Message):
+    """Send the peers of a connection to another gateway (RFC 5685)."""
+
+    command: Literal["redirect"] = "redirect"
+    name: str
+    to: IPvAnyAddress
+
+
 class Doctor(Message):
     """Ask for a DoctorReport."""
 
@@ -78,7 +86,9 @@ class Stop(Message):
     command: Literal["stop"] = "stop"
 
 
-Command = Annotated[Up | Down | Status | TrafficStatus | Clones | Rekey | Doctor | Stop, Field(discriminator="command")]
+Command = Annotated[
+    Up | Down | Status | TrafficStatus | Clones | Rekey | Redirect | Doctor | Stop, Field(discriminator="command")
+]
 
 
 class Done(Message):

@@ -19,6 +19,7 @@ from ikeclone.ike.informational import DeleteIke
 from ikeclone.ike.init import InitRecord
 from ikeclone.ike.negotiation import has_traffic
 from ikeclone.ike.proofs import Proofs, accepts, allows
+from ikeclone.ike.redirect import redirect_auth
 from ikeclone.ike.sa import IkeSa, State
 from ikeclone.numbers import AuthMethod, ExchangeType, NotifyType
 from ikeclone.pki.identity import matches
@@ -130,6 +131,9 @@ class Authenticate(Exchange):
         self._establish(message, now)
 
     def _establish(self, message: Message, now: float) -> None:
+        if self.sa.tunnel.redirects.in_auth(self.sa, message, now):
+            self.dropped()
+            return
         self.sa.enter(State.ESTABLISHED)
         mobike.agree(self.sa, message, decides=True)
         message_ids.agree(self.sa, message)
@@ -176,6 +180,8 @@ class AuthResponder:
         childless.check(tunnel.connection, message)
         sa.keys = keys
         ours = self._prove(proofs, peer, message)
+        if away := redirect_auth(sa, tunnel, now):
+            return (*ours, *named, *away)
         contact = auth.method is not AuthMethod.NULL and message.notify(NotifyType.INITIAL_CONTACT) is not None
         self._establish(tunnel, peer, message, now, contact=contact)
         return (*ours, *self._grant(message, now), *named)
@@ -202,6 +208,8 @@ class AuthResponder:
         key.check(proof.require(Auth), _initiator(self.sa, self._record, request.require(IdI), self.sa.keys))
         me = tunnel.proofs(self.sa.path).me
         ours = key.prove(_responder(self.sa, self._record, IdR(me.type, me.data), self.sa.keys), None)
+        if away := redirect_auth(self.sa, tunnel, now):
+            return (ours, *away)
         contact = request.notify(NotifyType.INITIAL_CONTACT) is not None
         self._establish(tunnel, user, request, now, contact=contact)
         return (ours, *self._grant(request, now))

@@ -21,6 +21,7 @@ from ikeclone.ike.host import Host, Resources, Settings
 from ikeclone.ike.init import NO_SPI, Initiation, respond_init
 from ikeclone.ike.inquiries import Inquiries
 from ikeclone.ike.intermediate import IntermediateResponder
+from ikeclone.ike.redirect import redirect_init
 from ikeclone.ike.roaming import is_between, roam
 from ikeclone.ike.sa import IkeSa, State
 from ikeclone.ike.tunnel import Tunnel
@@ -285,10 +286,15 @@ class Endpoint:
     def _open(self, message: Message, data: bytes, path: Path, now: float) -> None:
         settings = self.host.settings
         half_open = len(self._half_open)
+        busy = half_open >= settings.cookie_threshold
+        if (away := redirect_init(self.host, message, path.local, busy=busy)) is not None:
+            self.host.count("redirected")
+            self._send_unprotected(message.header, away, path)
+            return
         if half_open >= settings.half_open_limit:
             self.host.count("too many half-open ike sas")
             return
-        if half_open >= settings.cookie_threshold and not self._has_cookie(message, path, now):
+        if busy and not self._has_cookie(message, path, now):
             return
         tunnels = self._candidates(path)
         if not tunnels:
@@ -302,6 +308,11 @@ class Endpoint:
         self._answered[(path, sa.spi_i)] = _Answered(data, opened.record.response, sa)
         self.host.timers.set(sa, "half-open", now + settings.half_open_lifetime, lambda at: self._close_half(sa, at))
         self.host.send((opened.record.response,), path)
+
+    @property
+    def busy(self) -> bool:
+        """Whether so many IKE SAs are half-open that this is perhaps an attack."""
+        return len(self._half_open) >= self.host.settings.cookie_threshold
 
     def _close_half(self, sa: IkeSa, now: float) -> None:
         if sa.state is State.HALF_OPEN:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
 from ikeclone.backend import Path
+from ikeclone.connection import Redirection
 from ikeclone.ike.actions import Action, Datagram, Kind, Report
 from ikeclone.ike.leases import Pools
 from ikeclone.ike.timers import Timers
@@ -33,7 +34,8 @@ class Settings:
     are ignored. `activation_delay` is how long a new clone's responder waits for a sign that its answer arrived.
     `regular_limit` bounds the SAs without SA_RESOURCE_INFO that a peer may make for a connection; `window` is how many
     requests a peer may send at a time once it is authenticated. With `uniqueids` a peer that comes back takes the place
-    that it had; `instance_limit` bounds the peers of a connection that any number may use.
+    that it had; `instance_limit` bounds the peers of a connection that any number may use. `redirection` is where all
+    peers are sent.
     """
 
     cookie_threshold: int = 64
@@ -50,6 +52,7 @@ class Settings:
     uniqueids: bool = True
     instance_limit: int = 4096
     key_log: bool = False
+    redirection: Redirection = field(default_factory=Redirection)
 
 
 class Host:

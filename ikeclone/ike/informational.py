@@ -118,6 +118,7 @@ def respond_informational(sa: IkeSa, message: Message, now: float) -> Payloads:
         reason = "the peer rejects our authentication" if failure is not None else "deleted by the peer"
         sa.close(now, reason, linger=True)
         return ()
+    sa.tunnel.redirects.after_auth(sa, message, now)
     if deletes:
         sa.adopt(now)
     spis = [spi for d in deletes if d.protocol is ProtocolId.ESP for spi in d.spis]

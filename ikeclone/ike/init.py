@@ -16,6 +16,7 @@ from ikeclone.ike.actions import Kind
 from ikeclone.ike.exchange import Payloads, raise_refusal
 from ikeclone.ike.negotiation import NONCE_SIZE
 from ikeclone.ike.proposals import check_choice, choose, has_additional, ke_methods, numbered, with_ke
+from ikeclone.ike.redirect import can_be_redirected
 from ikeclone.ike.sa import Abilities, IkeSa, State
 from ikeclone.numbers import ExchangeType, HashAlgorithm, KeMethod, NotifyType
 from ikeclone.wire.message import Header, Message, build_message
@@ -68,6 +69,8 @@ class Initiation:
             self.host.count("unexpected message during IKE_SA_INIT")
             return
         try:
+            if self.tunnel.redirects.before_auth(message, self._nonce, self.path.remote, now):
+                return
             if not self._restart(message, now):
                 raise_refusal(message)
                 self._complete(message, datagram, path, now)
@@ -108,6 +111,7 @@ class Initiation:
             *_intermediate(self._proposals),
             *ppk.offer((tunnel,)),
             *_hashes((tunnel,)),
+            *tunnel.redirects.announce(),
         )
         header = Header(self.local_spi, NO_SPI, ExchangeType.IKE_SA_INIT, 0, True, False)
         self._request = build_message(header, payloads)
@@ -203,6 +207,7 @@ def respond_init(tunnels: tuple[Tunnel, ...], message: Message, datagram: bytes,
         abilities=_abilities(tunnel, message, path),
         now=now,
     )
+    sa.redirectable = can_be_redirected(message)
     return HalfOpen(sa, InitRecord(datagram, response, *nonces, _peer_hashes(message), ppk=agreed))
 
 

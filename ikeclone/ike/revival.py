@@ -24,7 +24,8 @@ class Revival:
         self._timers.cancel(self._tunnel, "revive")
 
     def plan(self, now: float) -> None:
-        """Try again in a while, if the connection is wanted."""
+        """Try again in a while, if the connection is wanted, at the peer's own address."""
+        self._tunnel.redirects.forget()
         if not self._tunnel.wanted:
             return
         delay = self.next_delay()

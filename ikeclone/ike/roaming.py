@@ -28,14 +28,16 @@ def own_address(tunnel: Tunnel, remote: IPAddress) -> IPAddress | None:
 
 
 def way(tunnel: Tunnel) -> Path:
-    """Where to ask for an IKE SA: where MOBIKE has brought the present one, or else from our address to the peer's.
+    """Where to ask for an IKE SA: where we were sent or MOBIKE has brought the present one, else from our address to
+    the peer's.
 
     Raises LocalError when one of them is not known.
     """
-    if (present := _brought(tunnel)) is not None:
+    gateway = tunnel.redirects.gateway
+    if gateway is None and (present := _brought(tunnel)) is not None:
         return Path(present.local, present.remote)
     name, said = tunnel.connection.name, tunnel.connection
-    if (remote := said.remote.address) is None:
+    if (remote := gateway or said.remote.address) is None:
         raise LocalError(f"{name} names no address of its peer: only the peer can bring it up")
     if (local := own_address(tunnel, remote)) is None:
         raise LocalError(

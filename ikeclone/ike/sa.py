@@ -95,6 +95,8 @@ class IkeSa:
         # Where Child SAs go, and where the last authentic message came from.
         self.esp_path = self.heard_on = self.init_path = path
         self.mobike: Mobike | None = None
+        # Whether the peer goes where it is sent (RFC 5685).
+        self.redirectable = False
         self.serial = host.serial()
         self.handlers: dict[ExchangeType, Handler] = {}
         self.children: dict[int, Child] = {}
@@ -324,7 +326,7 @@ class IkeSa:
     def supersede(self, new: IkeSa, now: float) -> None:
         """Hand every Child SA and every waiting exchange over to the IKE SA that takes this one's place."""
         self.retire(now)
-        new.ids.agreed = self.ids.agreed
+        new.ids.agreed, new.redirectable = self.ids.agreed, self.redirectable
         new.path, new.esp_path, new.abilities, new.mobike = self.path, self.esp_path, self.abilities, self.mobike
         if new.mobike is not None:
             new.mobike.sa = new

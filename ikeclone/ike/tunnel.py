@@ -25,6 +25,7 @@ from ikeclone.ike.narrowing import Selectors
 from ikeclone.ike.openings import Openings
 from ikeclone.ike.proofs import Proofs
 from ikeclone.ike.reauth import Reauthentication
+from ikeclone.ike.redirect import Redirects
 from ikeclone.ike.rekey_child import RekeyChild
 from ikeclone.ike.rekey_ike import RekeyIke
 from ikeclone.ike.revival import Revival
@@ -56,6 +57,7 @@ class Tunnel:
         self.openings = Openings(self)
         self.reauth = Reauthentication(self)
         self.revival = Revival(self)
+        self.redirects: Redirects = Redirects(self)
         # The connection whose IKE SA is on its way and will do for this one too.
         self.awaits: Tunnel | None = None
         self._alone = False
@@ -164,6 +166,17 @@ class Tunnel:
         self.note(Kind.PROGRESS, f"initiating an IKE SA with {path.remote}")
         self.initiation = Initiation(self, path, now)
         self.endpoint.register(self.initiation)
+
+    def ask_elsewhere(self, now: float) -> None:
+        """Ask for an IKE SA where the peer has sent us, and no more where we did."""
+        if self.initiation is not None:
+            self.endpoint.forget(self.initiation)
+            self.initiation = None
+        try:
+            self.ask(now)
+        except LocalError as error:
+            self.note(Kind.FAILED, str(error))
+            self.revival.plan(now)
 
     def down(self, now: float) -> None:
         """Take the connection down with all its clones; deleting the IKE SA deletes them all (section 1.4.1)."""

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from pathlib import Path
 from threading import Thread
 from types import SimpleNamespace
@@ -27,6 +28,7 @@ from ikeclone.control.models import (
     Done,
     Down,
     Finding,
+    Redirect,
     Rekey,
     Report,
     Status,
@@ -57,6 +59,7 @@ TRAFFIC = TrafficReport(
         )
     ]
 )
+GATEWAY = ip_address("192.0.2.7")
 LINE = "006 #2: \"west-0\", type=ESP, add_time=1234567890, inBytes=1, outBytes=2, id='@east'\n"
 CLONES = ClonesReport(connection="west", limit=2, rows=[])
 STATUS = StatusReport(version="9", uptime=1, backend="memory", data_plane={}, connections=[], ike_sas=[], counters={})
@@ -120,6 +123,7 @@ def run(*arguments: str | Path, socket: Path | None = None) -> Result:
         ("down west", Down(name="west"), ""),
         ("rekey west", Rekey(name="west"), ""),
         ("rekey west --ike", Rekey(name="west", ike=True), ""),
+        ("redirect west --redirect-to 192.0.2.7", Redirect(name="west", to=GATEWAY), ""),
         ("stop", Stop(), ""),
         ("trafficstatus", TrafficStatus(), LINE),
         ("trafficstatus west", TrafficStatus(name="west"), LINE),
@@ -132,6 +136,7 @@ def run(*arguments: str | Path, socket: Path | None = None) -> Result:
         ("whack --status", Status(), None),
         ("whack --initiate --name west", Up(name="west"), "initiating\nwest is up\n"),
         ("whack --terminate --name west", Down(name="west"), ""),
+        ("whack --name west --redirect-to 192.0.2.7", Redirect(name="west", to=GATEWAY), ""),
     ],
 )
 def test_commands(daemon: Daemon, line: str, command: Command, output: str | None) -> None:
@@ -179,8 +184,11 @@ def test_a_failed_command(daemon: Daemon) -> None:
         ("up west --now", "No such option: --now"),
         ("auto", "give one of --up NAME and --down NAME"),
         ("auto --up a --down b", "give one of --up NAME and --down NAME"),
-        ("whack", "give one of --trafficstatus, --status, --initiate and --terminate"),
-        ("whack --status --trafficstatus", "give one of --trafficstatus, --status, --initiate and --terminate"),
+        ("whack", "give one of --trafficstatus, --status, --initiate, --terminate and --redirect-to"),
+        (
+            "whack --status --trafficstatus",
+            "give one of --trafficstatus, --status, --initiate, --terminate and --redirect-to",
+        ),
         ("whack --initiate", "give --name NAME"),
         ("daemon --backend warp", "'warp' is not one of 'auto', 'xfrm', 'esp', 'memory'"),
     ],
