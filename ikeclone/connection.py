@@ -263,6 +263,7 @@ class Connection:
     mobike: bool = False
     childless: Childless = Childless.ALLOW
     redirection: Redirection = field(default_factory=Redirection)
+    resumption: bool = False
     timing: Timing = field(default_factory=Timing)
     volume: Volume = field(default_factory=Volume)
     handling: Handling = field(default_factory=Handling)

@@ -71,6 +71,7 @@ class Conn:
             mobike=said.mobike,
             childless=said.childless,
             redirection=said.redirection(),
+            resumption=said.session_resumption,
             timing=said.timing(),
             volume=Volume(said.ipsec_max_bytes, said.ipsec_max_packets),
             handling=said.handling(local.interface_addresses),

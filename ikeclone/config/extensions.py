@@ -46,6 +46,7 @@ class ExtensionKeywords(Keyworded):
     accept_redirect_to: Annotated[tuple[IPAddress, ...], PlainValidator(_gateways_or_any)] = ()
     send_redirect: YesNoAuto = Choice.NO
     redirect_to: Gateways = ()
+    session_resumption: Annotated[bool, PlainValidator(values.yes_no)] = False
 
     @model_validator(mode="after")
     def _check_redirect(self) -> ExtensionKeywords:

@@ -65,6 +65,11 @@ def intermediate_ike_keys(
     return rekeyed_ike_keys(suite, suite.prf, sk_d, shared, ni, nr, spi_i, spi_r)
 
 
+def resumed_ike_keys(suite: IkeSuite, sk_d: bytes, ni: bytes, nr: bytes, spi_i: bytes, spi_r: bytes) -> IkeKeys:
+    """The keys of an IKE SA that resumes one; `sk_d` is that one's, all else the new one's (RFC 5723 section 5.1)."""
+    return _cut(suite, prf(suite.prf, sk_d, b"Resumption" + ni + nr), ni + nr + spi_i + spi_r)
+
+
 def mix_ppk(function: Prf, ppk: bytes, keys: IkeKeys) -> IkeKeys:
     """The keys with a postquantum preshared key in SK_d, SK_pi and SK_pr (RFC 8784 section 3)."""
 

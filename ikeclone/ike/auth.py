@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ikeclone.connection import Choice, Identity
 from ikeclone.crypto.keys import IkeKeys
 from ikeclone.errors import AuthenticationFailed, LocalError, PeerError
-from ikeclone.ike import childless, message_ids, mobike, ppk
+from ikeclone.ike import childless, message_ids, mobike, ppk, resume
 from ikeclone.ike.actions import Kind
 from ikeclone.ike.authentication import Covered, EapKey
 from ikeclone.ike.contact import is_initial
@@ -16,8 +16,8 @@ from ikeclone.ike.eap_auth import EapResponder, EapRound, Shown, eap_alone, eap_
 from ikeclone.ike.exchange import Exchange, Payloads, raise_refusal
 from ikeclone.ike.first_child import FirstChild, answer_first_child
 from ikeclone.ike.informational import DeleteIke
-from ikeclone.ike.init import InitRecord
 from ikeclone.ike.negotiation import has_traffic
+from ikeclone.ike.opening import InitRecord
 from ikeclone.ike.proofs import Proofs, accepts, allows
 from ikeclone.ike.redirect import redirect_auth
 from ikeclone.ike.sa import IkeSa, State
@@ -54,10 +54,10 @@ class Authenticate(Exchange):
         super().__init__(sa)
         tunnel = sa.tunnel
         self._record = record
-        self._proofs = tunnel.proofs(sa.path)
+        self._proofs = resume.proofs(tunnel, sa.path, record.session)
         self._me = IdI(self._proofs.me.type, self._proofs.me.data)
         self.shown = Shown(self._proofs, sa.host, lambda: Identity(self._peer.type, self._peer.data))
-        self._eap = eap_peer(self._proofs, sa.host, self.shown)
+        self._eap = eap_peer(self._proofs, sa.host, self.shown) if record.session is None else None
         self._mixing = ppk.Mixing(sa, self._proofs, agreed=record.ppk and self._eap is None)
         self._auth = () if self._eap else (self._prove(self._mixing.keys),)
         self._ppk = self._mixing.notifies(self._prove(sa.keys) if self._mixing.optional else None)
@@ -84,6 +84,7 @@ class Authenticate(Exchange):
             *self._ppk,
             *mobike.announce(self.sa),
             *message_ids.announce(),
+            *resume.ask(self.sa.tunnel),
         )
 
     def _contact(self) -> Payloads:
@@ -140,6 +141,7 @@ class Authenticate(Exchange):
         peer = Identity(self._peer.type, self._peer.data)
         self.sa.tunnel.established(self.sa, now, peer, initial_contact=False)
         self.sa.tunnel.reauth.heed(message, now)
+        resume.keep(self.sa, message, peer, now)
         self._child.take(message, now)
 
     def failed(self, error: PeerError, now: float) -> None:
@@ -148,6 +150,10 @@ class Authenticate(Exchange):
             self.sa.tunnel.note(Kind.FAILED, str(error))
             self.sa.handlers = {ExchangeType.INFORMATIONAL: lambda _message, _now: ()}
             self.sa.finish(DeleteIke(self.sa, str(error), NotifyType.AUTHENTICATION_FAILED), now)
+        elif self._record.session is not None:
+            self.sa.tunnel.note(Kind.PROGRESS, f"not resumed: {error}")
+            self.sa.discard()
+            self.sa.tunnel.ask_anew(now)
         elif self.sa.state is not State.DEAD:
             self.sa.close(now, str(error))
         self.dropped()
@@ -172,8 +178,8 @@ class AuthResponder:
             return self._start_eap(message)
         sa, identity, auth = self.sa, message.require(IdI), message.require(Auth)
         peer = Identity(identity.type, identity.data)
-        tunnel = self._find(peer, message, auth.method)
-        proofs = tunnel.proofs(sa.path)
+        tunnel, session = self._find(peer, message, auth.method), self._record.session
+        proofs = resume.proofs(tunnel, sa.path, session)
         checker = proofs.checker(auth.method, peer, message, sa.host.wall())
         keys, auth, named = ppk.answer(sa, proofs, peer, message, agreed=self._record.ppk)
         checker.check(auth, _initiator(sa, self._record, identity, keys))
@@ -183,7 +189,7 @@ class AuthResponder:
         if away := redirect_auth(sa, tunnel, now):
             return (*ours, *named, *away)
         contact = auth.method is not AuthMethod.NULL and message.notify(NotifyType.INITIAL_CONTACT) is not None
-        self._establish(tunnel, peer, message, now, contact=contact)
+        self._establish(tunnel, peer if session is None else session.peer, message, now, contact=contact)
         return (*ours, *self._grant(message, now), *named)
 
     def _start_eap(self, message: Message) -> Payloads:
@@ -218,7 +224,8 @@ class AuthResponder:
         """What the peer gets beside our proof."""
         sa = self.sa
         child = answer_first_child(sa, self._record, request, now)
-        return (*sa.tunnel.reauth.lifetime(), *child, *mobike.answer(sa), *message_ids.agree(sa, request))
+        ticket = resume.give(sa, request, self._record, now)
+        return (*sa.tunnel.reauth.lifetime(), *child, *mobike.answer(sa), *message_ids.agree(sa, request), *ticket)
 
     def _establish(self, tunnel: Tunnel, peer: Identity, request: Message, now: float, *, contact: bool) -> None:
         self.sa.tunnel = tunnel = tunnel.serving(peer, self.sa.path)

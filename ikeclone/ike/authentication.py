@@ -10,6 +10,7 @@ from typing import ClassVar
 
 from ikeclone.crypto import signature
 from ikeclone.crypto.keys import psk_auth, signed_octets
+from ikeclone.crypto.prf import prf
 from ikeclone.crypto.signature import PrivateKey, PublicKey, SignaturePolicy
 from ikeclone.errors import AuthenticationFailed
 from ikeclone.numbers import AuthMethod, HashAlgorithm, Prf
@@ -91,6 +92,18 @@ class Nobody(Prover, Checker):
     def check(self, auth: Auth, covered: Covered) -> None:
         if not hmac.compare_digest(auth.data, covered.mac(covered.sk_p)):
             raise AuthenticationFailed("the peer, which may be anyone, is not the one that sent IKE_SA_INIT")
+
+
+class Resumed(Prover, Checker):
+    """The SK_pi or SK_pr of a resumed IKE SA, which only the ends of the former one can know (RFC 5723 section 5.2)."""
+
+    def prove(self, covered: Covered, hashes: Collection[HashAlgorithm] | None) -> Auth:
+        return Auth(AuthMethod.SHARED_KEY, prf(covered.prf, covered.sk_p, covered.octets()))
+
+    def check(self, auth: Auth, covered: Covered) -> None:
+        proof = prf(covered.prf, covered.sk_p, covered.octets())
+        if auth.method is not AuthMethod.SHARED_KEY or not hmac.compare_digest(auth.data, proof):
+            raise AuthenticationFailed("the peer does not have the keys of the IKE SA that it resumes")
 
 
 @dataclass(frozen=True, slots=True)

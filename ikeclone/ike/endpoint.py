@@ -18,12 +18,15 @@ from ikeclone.ike.cookies import Cookies
 from ikeclone.ike.exchange import refusal
 from ikeclone.ike.holdings import Holdings
 from ikeclone.ike.host import Host, Resources, Settings
-from ikeclone.ike.init import NO_SPI, Initiation, respond_init
+from ikeclone.ike.init import respond_init
 from ikeclone.ike.inquiries import Inquiries
 from ikeclone.ike.intermediate import IntermediateResponder
+from ikeclone.ike.opening import NO_SPI, HalfOpen, Opening
 from ikeclone.ike.redirect import redirect_init
+from ikeclone.ike.resume import respond_resume
 from ikeclone.ike.roaming import is_between, roam
 from ikeclone.ike.sa import IkeSa, State
+from ikeclone.ike.tickets import Tickets
 from ikeclone.ike.tunnel import Tunnel
 from ikeclone.numbers import ExchangeType, NotifyType
 from ikeclone.pki.certificate import Certificate
@@ -33,6 +36,8 @@ from ikeclone.wire.message import Header, Message, build_message, parse_message
 from ikeclone.wire.payloads import Nonce, Notify
 
 log = logging.getLogger(__name__)
+
+_OPENING = (ExchangeType.IKE_SA_INIT, ExchangeType.IKE_SESSION_RESUME)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +72,11 @@ class Endpoint:
         self.holdings = Holdings()
         self.contacts = Contacts()
         self.inquiries = Inquiries(self, credentials.revocation, now)
-        self._sas: dict[bytes, IkeSa | Initiation] = {}
+        self._sas: dict[bytes, IkeSa | Opening] = {}
         self._answered: dict[tuple[Path, bytes], _Answered] = {}
         self._half_open: set[IkeSa] = set()
         self._cookies = Cookies(random, now)
+        self.tickets = Tickets(random)
 
     # Connections and commands
 
@@ -188,7 +194,7 @@ class Endpoint:
             self.host.count(error.notify.name.lower())
             return
         header = message.header
-        if header.exchange is ExchangeType.IKE_SA_INIT and not header.response:
+        if header.exchange in _OPENING and not header.response:
             self._receive_init(message, data, path, now)
             return
         sa = self._sas.get(header.responder_spi if header.initiator else header.initiator_spi)
@@ -209,7 +215,7 @@ class Endpoint:
                 callback(now)
             except Exception:
                 log.exception("timer of %s: internal error", type(owner).__name__)
-                if isinstance(owner, IkeSa | Initiation):
+                if isinstance(owner, IkeSa | Opening):
                     self._abort(owner, now)
 
     def timer(self) -> float | None:
@@ -239,7 +245,7 @@ class Endpoint:
         """Every IKE SA whose keys are known."""
         return (sa for sa in list(self._sas.values()) if isinstance(sa, IkeSa))
 
-    def register(self, sa: IkeSa | Initiation) -> None:
+    def register(self, sa: IkeSa | Opening) -> None:
         """Messages to this SA's local SPI go to it."""
         self._sas[sa.local_spi] = sa
 
@@ -248,7 +254,7 @@ class Endpoint:
         self._half_open.discard(sa)
         self.contacts.add(sa)
 
-    def forget(self, sa: IkeSa | Initiation) -> None:
+    def forget(self, sa: IkeSa | Opening) -> None:
         """Messages to this SA go nowhere."""
         self.host.timers.cancel(sa)
         if self._sas.get(sa.local_spi) is sa:
@@ -258,8 +264,8 @@ class Endpoint:
             self._half_open.discard(sa)
             self._answered.pop((sa.init_path, sa.spi_i), None)
 
-    def _abort(self, sa: IkeSa | Initiation, now: float) -> None:
-        if isinstance(sa, Initiation):
+    def _abort(self, sa: IkeSa | Opening, now: float) -> None:
+        if isinstance(sa, Opening):
             sa.fail(now, "internal error")
         elif sa.state is not State.DEAD:
             sa.lose(now, "internal error")
@@ -296,10 +302,7 @@ class Endpoint:
             return
         if busy and not self._has_cookie(message, path, now):
             return
-        tunnels = self._candidates(path)
-        if not tunnels:
-            raise NoProposalChosen(f"no connection between {path.local} and {path.remote}")
-        opened = respond_init(tunnels, message, data, path, now)
+        opened, tunnels = self._respond(message, data, path, now)
         sa = opened.sa
         responder = sa.tunnel.half_open(sa, opened.record, tunnels)
         sa.handlers = IntermediateResponder(sa, opened.record, responder.respond).handlers()
@@ -308,6 +311,14 @@ class Endpoint:
         self._answered[(path, sa.spi_i)] = _Answered(data, opened.record.response, sa)
         self.host.timers.set(sa, "half-open", now + settings.half_open_lifetime, lambda at: self._close_half(sa, at))
         self.host.send((opened.record.response,), path)
+
+    def _respond(self, message: Message, data: bytes, path: Path, now: float) -> tuple[HalfOpen, tuple[Tunnel, ...]]:
+        if message.header.exchange is ExchangeType.IKE_SESSION_RESUME:
+            opened = respond_resume(self, message, data, path, now)
+            return opened, (opened.sa.tunnel,)
+        if not (tunnels := self._candidates(path)):
+            raise NoProposalChosen(f"no connection between {path.local} and {path.remote}")
+        return respond_init(tunnels, message, data, path, now), tunnels
 
     @property
     def busy(self) -> bool:

@@ -16,7 +16,7 @@ from ikeclone.wire.message import Message
 from ikeclone.wire.payloads import Sa
 
 if TYPE_CHECKING:
-    from ikeclone.ike.init import InitRecord
+    from ikeclone.ike.opening import InitRecord
 
 
 class FirstChild:

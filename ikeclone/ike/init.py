@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ikeclone.backend import Path
@@ -10,14 +9,14 @@ from ikeclone.crypto import kex
 from ikeclone.crypto.keys import ike_keys
 from ikeclone.crypto.signature import SignaturePolicy, announce_hashes, announced_hashes
 from ikeclone.crypto.suite import IkeSuite
-from ikeclone.errors import InvalidKePayload, InvalidSyntax, NoProposalChosen, PeerError
-from ikeclone.ike import childless, nat, ppk
-from ikeclone.ike.actions import Kind
+from ikeclone.errors import InvalidKePayload, InvalidSyntax, NoProposalChosen
+from ikeclone.ike import childless, ppk
 from ikeclone.ike.exchange import Payloads, raise_refusal
 from ikeclone.ike.negotiation import NONCE_SIZE
+from ikeclone.ike.opening import NO_SPI, HalfOpen, InitRecord, Opening, found, manners
 from ikeclone.ike.proposals import check_choice, choose, has_additional, ke_methods, numbered, with_ke
 from ikeclone.ike.redirect import can_be_redirected
-from ikeclone.ike.sa import Abilities, IkeSa, State
+from ikeclone.ike.sa import IkeSa, State
 from ikeclone.numbers import ExchangeType, HashAlgorithm, KeMethod, NotifyType
 from ikeclone.wire.message import Header, Message, build_message
 from ikeclone.wire.payloads import CertRequest, KeyExchange, Nonce, Notify, Proposal, Sa
@@ -25,111 +24,45 @@ from ikeclone.wire.payloads import CertRequest, KeyExchange, Nonce, Notify, Prop
 if TYPE_CHECKING:
     from ikeclone.ike.tunnel import Tunnel
 
-NO_SPI = bytes(8)
-MAX_RESTARTS = 8
 
+class Initiation(Opening):
+    """IKE_SA_INIT."""
 
-@dataclass(frozen=True, slots=True)
-class InitRecord:
-    """The IKE_SA_INIT messages as they were on the wire and their nonces, which IKE_AUTH signs; and how to sign.
-
-    `hashes` are those that the peer announced, None if it did not; `wanted` is whose certificates the responder wants;
-    `ppk` whether both know of postquantum preshared keys (RFC 8784); `childless` whether IKE_AUTH asks for no Child SA.
-    """
-
-    request: bytes
-    response: bytes
-    nonce_i: bytes
-    nonce_r: bytes
-    hashes: frozenset[HashAlgorithm] | None = None
-    wanted: tuple[CertRequest, ...] = ()
-    ppk: bool = False
-    childless: bool = False
-
-
-class Initiation:
-    """An IKE SA that we ask for, until its keys are known."""
+    type = ExchangeType.IKE_SA_INIT
 
     def __init__(self, tunnel: Tunnel, path: Path, now: float) -> None:
-        self.tunnel, self.host, self.path = tunnel, tunnel.host, path
-        self.local_spi = self.host.spi()
-        self._nonce = self.host.random(NONCE_SIZE)
         self._proposals = numbered(tunnel.connection.ike, b"")
         self._methods = ke_methods(self._proposals)
-        self._pair = kex.generate(self._methods[0], self.host.random)
-        self._cookie: tuple[Notify, ...] = ()
-        self._restarts = 0
-        self._since = now
-        self._send(now)
+        self._pair = kex.generate(self._methods[0], tunnel.host.random)
+        super().__init__(tunnel, path, now)
 
-    def receive(self, message: Message, datagram: bytes, path: Path, now: float) -> None:
-        """Take the response. Its notifies are not authenticated: a cookie or another method is obeyed a few times."""
-        header = message.header
-        if (header.exchange, header.message_id, header.response) != (ExchangeType.IKE_SA_INIT, 0, True):
-            self.host.count("unexpected message during IKE_SA_INIT")
-            return
-        try:
-            if self.tunnel.redirects.before_auth(message, self._nonce, self.path.remote, now):
-                return
-            if not self._restart(message, now):
-                raise_refusal(message)
-                self._complete(message, datagram, path, now)
-        except PeerError as error:
-            self.fail(now, str(error))
-
-    def fail(self, now: float, reason: str) -> None:
-        """Give up."""
-        self.host.timers.cancel(self)
-        self.tunnel.initiation_failed(self, now, reason)
-
-    def _restart(self, message: Message, now: float) -> bool:
-        cookie = message.notify(NotifyType.COOKIE)
-        wanted = message.notify(NotifyType.INVALID_KE_PAYLOAD)
-        if cookie is None and wanted is None:
-            return False
-        self._restarts += 1
-        if self._restarts > MAX_RESTARTS:
-            raise InvalidSyntax("the peer wants IKE_SA_INIT repeated again and again")
-        if cookie is not None:
-            self._cookie = (Notify(NotifyType.COOKIE, cookie.data),)
-        elif wanted is not None:
-            method = KeMethod(int.from_bytes(wanted.data, "big"))
-            if method not in self._methods or method == self._pair.method:
-                raise NoProposalChosen(f"the peer wants the key exchange method {method.name}")
-            self._pair = kex.generate(method, self.host.random)
-        self._send(now)
-        return True
-
-    def _send(self, now: float) -> None:
+    def payloads(self) -> Payloads:
         tunnel = self.tunnel
-        payloads: Payloads = (
-            *self._cookie,
+        return (
             Sa(self._proposals),
             KeyExchange(self._pair.method, self._pair.public),
-            Nonce(self._nonce),
-            *_notifies(tunnel, self.local_spi, NO_SPI, self.path),
+            Nonce(self.nonce),
+            *manners(tunnel, self.local_spi, NO_SPI, self.path),
             *_intermediate(self._proposals),
             *ppk.offer((tunnel,)),
             *_hashes((tunnel,)),
             *tunnel.redirects.announce(),
         )
-        header = Header(self.local_spi, NO_SPI, ExchangeType.IKE_SA_INIT, 0, True, False)
-        self._request = build_message(header, payloads)
-        self._sent = 0
-        self._transmit(now)
 
-    def _transmit(self, now: float) -> None:
-        timing = self.tunnel.connection.timing
-        waited = now - self._since
-        if now >= self._since + timing.retransmit_timeout:
-            self.fail(now, f"no response from {self.path.remote} to IKE_SA_INIT for {waited:.0f} seconds")
+    def take(self, message: Message, datagram: bytes, path: Path, now: float) -> None:
+        if self.tunnel.redirects.before_auth(message, self.nonce, self.path.remote, now):
             return
-        if self._sent:
-            text = f"retransmission {self._sent} of IKE_SA_INIT; no response for {waited:.1f} seconds"
-            self.tunnel.note(Kind.PROGRESS, text)
-        self.host.send((self._request,), self.path)
-        self._sent += 1
-        self.host.timers.set(self, "retransmit", timing.retransmit_at(self._since, now, self._sent), self._transmit)
+        if (wanted := message.notify(NotifyType.INVALID_KE_PAYLOAD)) is not None:
+            self._use(KeMethod(int.from_bytes(wanted.data, "big")))
+            self.restart(now)
+        else:
+            raise_refusal(message)
+            self._complete(message, datagram, path, now)
+
+    def _use(self, method: KeMethod) -> None:
+        if method not in self._methods or method == self._pair.method:
+            raise NoProposalChosen(f"the peer wants the key exchange method {method.name}")
+        self._pair = kex.generate(method, self.host.random)
 
     def _complete(self, message: Message, datagram: bytes, path: Path, now: float) -> None:
         header, theirs = message.header, message.require(KeyExchange)
@@ -137,37 +70,12 @@ class Initiation:
         if header.responder_spi == NO_SPI or not suite.ke == theirs.method == self._pair.method:
             raise InvalidSyntax("the IKE_SA_INIT response does not fit the request")
         _check_intermediate(suite, message)
-        nonces = self._nonce, message.require(Nonce).data
+        nonces = self.nonce, message.require(Nonce).data
         agreed = ppk.agreed((self.tunnel,), message), childless.agreed(self.tunnel.connection, message)
-        record = InitRecord(self._request, datagram, *nonces, _peer_hashes(message), message.all(CertRequest), *agreed)
+        record = InitRecord(self.request, datagram, *nonces, _peer_hashes(message), message.all(CertRequest), *agreed)
         spis = header.initiator_spi, header.responder_spi
         keys = ike_keys(suite, self._pair.shared(theirs.data), record.nonce_i, record.nonce_r, *spis)
-        abilities = _abilities(self.tunnel, message, path)
-        if abilities.nat.encapsulate or (abilities.nat.supported and self.tunnel.connection.mobike):
-            # With MOBIKE also where there is no NAT yet (RFC 4555 section 3.3).
-            path = replace(path, local_port=nat.PORT, remote_port=nat.PORT)
-        self.host.timers.cancel(self)
-        sa = IkeSa(
-            self.host,
-            self.tunnel,
-            State.AUTHENTICATING,
-            initiator=True,
-            spis=spis,
-            suite=suite,
-            keys=keys,
-            path=path,
-            abilities=abilities,
-            now=now,
-        )
-        self.tunnel.keyed(self, sa, record, now)
-
-
-@dataclass(frozen=True, slots=True)
-class HalfOpen:
-    """The responder's result: an IKE SA that awaits IKE_AUTH, and what was said until then."""
-
-    sa: IkeSa
-    record: InitRecord
+        self.keyed(suite, keys, record, message, path, now)
 
 
 def respond_init(tunnels: tuple[Tunnel, ...], message: Message, datagram: bytes, path: Path, now: float) -> HalfOpen:
@@ -187,7 +95,7 @@ def respond_init(tunnels: tuple[Tunnel, ...], message: Message, datagram: bytes,
         Sa((chosen,)),
         KeyExchange(suite.ke, public),
         Nonce(nonces[1]),
-        *_notifies(tunnel, spi_i, spi_r, path),
+        *manners(tunnel, spi_i, spi_r, path),
         *_intermediate((chosen,)),
         *(ppk.offer(tunnels) if agreed else ()),
         *childless.announce(tunnels),
@@ -204,7 +112,7 @@ def respond_init(tunnels: tuple[Tunnel, ...], message: Message, datagram: bytes,
         suite=suite,
         keys=ike_keys(suite, shared, *nonces, spi_i, spi_r),
         path=path,
-        abilities=_abilities(tunnel, message, path),
+        abilities=found(tunnel, message, path),
         now=now,
     )
     sa.redirectable = can_be_redirected(message)
@@ -222,14 +130,6 @@ def _choose(tunnels: tuple[Tunnel, ...], offered: tuple[Proposal, ...], guess: K
             except NoProposalChosen:
                 continue
     raise NoProposalChosen("no connection takes one of the IKE proposals")
-
-
-def _notifies(tunnel: Tunnel, spi_i: bytes, spi_r: bytes, path: Path) -> tuple[Notify, ...]:
-    fragmentation = (Notify(NotifyType.IKEV2_FRAGMENTATION_SUPPORTED),) if tunnel.connection.fragmentation else ()
-    if not tunnel.detects_nat:
-        return fragmentation
-    detection = nat.notifies(spi_i, spi_r, path, tunnel.forces_encapsulation, tunnel.host.random)
-    return (*detection, *fragmentation)
 
 
 def _intermediate(proposals: tuple[Proposal, ...]) -> tuple[Notify, ...]:
@@ -257,9 +157,3 @@ def _peer_hashes(message: Message) -> frozenset[HashAlgorithm] | None:
 def _requests(tunnels: tuple[Tunnel, ...], path: Path) -> Payloads:
     """The authorities whose certificates we accept for one of these connections (RFC 7296 section 3.7)."""
     return tuple(dict.fromkeys(request for tunnel in tunnels for request in tunnel.proofs(path).requests()))
-
-
-def _abilities(tunnel: Tunnel, message: Message, path: Path) -> Abilities:
-    fragmentation = message.notify(NotifyType.IKEV2_FRAGMENTATION_SUPPORTED) is not None
-    found = nat.detect(message, path, tunnel.forces_encapsulation) if tunnel.detects_nat else nat.Nat()
-    return Abilities(fragmentation and tunnel.connection.fragmentation, found)

@@ -14,7 +14,7 @@ from ikeclone.wire.message import Message
 from ikeclone.wire.payloads import KeyExchange
 
 if TYPE_CHECKING:
-    from ikeclone.ike.init import InitRecord
+    from ikeclone.ike.opening import InitRecord
 
 
 class Intermediate(Exchange):

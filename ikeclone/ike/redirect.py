@@ -78,7 +78,7 @@ class Redirects:
         target, returned = parse_gateway(notify.data)
         if returned == nonce:
             self._follow(target, source, now)
-            self._tunnel.ask_elsewhere(now)
+            self._tunnel.ask_anew(now)
         else:
             self._tunnel.host.count("redirect without our nonce")
         return True
@@ -92,7 +92,7 @@ class Redirects:
         sa.established = now
         sa.handlers = {ExchangeType.INFORMATIONAL: lambda _message, _now: ()}
         sa.finish(DeleteIke(sa, "redirected"), now)
-        self._tunnel.ask_elsewhere(now)
+        self._tunnel.ask_anew(now)
         return True
 
     def after_auth(self, sa: IkeSa, message: Message, now: float) -> None:

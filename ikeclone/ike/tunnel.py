@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from ikeclone.backend import Path
 from ikeclone.connection import Auto, Choice, Connection, Identity
 from ikeclone.errors import LocalError, PeerError
-from ikeclone.ike import crossing, sharing
+from ikeclone.ike import crossing, resume, sharing
 from ikeclone.ike.actions import Kind
 from ikeclone.ike.auth import Authenticate, AuthResponder
 from ikeclone.ike.child import ChildState
@@ -16,21 +16,24 @@ from ikeclone.ike.clones import Clones
 from ikeclone.ike.contact import close_former
 from ikeclone.ike.established import settle
 from ikeclone.ike.informational import DeleteIke
-from ikeclone.ike.init import Initiation, InitRecord
+from ikeclone.ike.init import Initiation
 from ikeclone.ike.instances import Instances
 from ikeclone.ike.intermediate import Intermediate
 from ikeclone.ike.irac import Irac
 from ikeclone.ike.iras import Iras
 from ikeclone.ike.narrowing import Selectors
+from ikeclone.ike.opening import InitRecord, Opening
 from ikeclone.ike.openings import Openings
 from ikeclone.ike.proofs import Proofs
 from ikeclone.ike.reauth import Reauthentication
 from ikeclone.ike.redirect import Redirects
 from ikeclone.ike.rekey_child import RekeyChild
 from ikeclone.ike.rekey_ike import RekeyIke
+from ikeclone.ike.resume import Resumption
 from ikeclone.ike.revival import Revival
 from ikeclone.ike.roaming import way
 from ikeclone.ike.sa import IkeSa, State
+from ikeclone.ike.tickets import Session
 from ikeclone.numbers import KeMethod
 from ikeclone.wire.message import Message
 
@@ -48,7 +51,9 @@ class Tunnel:
         self.endpoint, self.host, self.connection = endpoint, endpoint.host, connection
         self.template, self.instances = template, Instances(self)
         self.ike: IkeSa | None = None
-        self.initiation: Initiation | None = None
+        self.initiation: Opening | None = None
+        # What is kept for a resumption.
+        self.session: Session | None = None
         self.peer: Identity | None = None
         self.wanted = connection.auto is Auto.START
         self.irac, self.iras = Irac(self), Iras(self)
@@ -164,11 +169,12 @@ class Tunnel:
         path = way(self)
         self.proofs(path).check_means()
         self.note(Kind.PROGRESS, f"initiating an IKE SA with {path.remote}")
-        self.initiation = Initiation(self, path, now)
+        session = resume.usable(self, path, now)
+        self.initiation = Resumption(self, path, session, now) if session else Initiation(self, path, now)
         self.endpoint.register(self.initiation)
 
-    def ask_elsewhere(self, now: float) -> None:
-        """Ask for an IKE SA where the peer has sent us, and no more where we did."""
+    def ask_anew(self, now: float) -> None:
+        """Ask for an IKE SA in another way than we did, as the peer wants it."""
         if self.initiation is not None:
             self.endpoint.forget(self.initiation)
             self.initiation = None
@@ -181,6 +187,7 @@ class Tunnel:
     def down(self, now: float) -> None:
         """Take the connection down with all its clones; deleting the IKE SA deletes them all (section 1.4.1)."""
         self.wanted, self.awaits = False, None
+        resume.forget(self)
         self.host.timers.cancel(self)
         if self.initiation is not None:
             self.initiation.fail(now, "taken down")
@@ -246,7 +253,7 @@ class Tunnel:
 
     # The IKE SA
 
-    def keyed(self, initiation: Initiation, sa: IkeSa, record: InitRecord, now: float) -> None:
+    def keyed(self, initiation: Opening, sa: IkeSa, record: InitRecord, now: float) -> None:
         """IKE_SA_INIT is done on our side."""
         self.endpoint.forget(initiation)
         self.initiation = None
@@ -267,7 +274,7 @@ class Tunnel:
         except (LocalError, PeerError) as error:
             sa.close(now, str(error))
 
-    def initiation_failed(self, initiation: Initiation, now: float, reason: str) -> None:
+    def initiation_failed(self, initiation: Opening, now: float, reason: str) -> None:
         """IKE_SA_INIT led nowhere."""
         self.endpoint.forget(initiation)
         self.initiation = None
@@ -335,6 +342,8 @@ class Tunnel:
             # The peer may end the one of two simultaneous IKE SAs that we would have kept.
             self.ike = sharing.heir(self)
             self.note(Kind.IKE_DOWN, f"#{sa.serial}: IKE SA ended: {reason}")
+            if not peer_dead:
+                resume.forget(self)
         elif sa.established < 0 and sa.initiator and self.usable:
             self.reauth.failed(now, reason)
             return

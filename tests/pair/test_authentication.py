@@ -13,7 +13,7 @@ from ikeclone.crypto.keys import IkeKeys
 from ikeclone.crypto.schemes import Kind
 from ikeclone.crypto.signature import SignaturePolicy
 from ikeclone.ike import auth as ike_auth
-from ikeclone.ike import init
+from ikeclone.ike import init, opening
 from ikeclone.ike.authentication import Covered, SharedKey
 from ikeclone.ike.sa import IkeSa
 from ikeclone.numbers import AuthMethod, HashAlgorithm, IdType, NotifyType, Prf
@@ -179,7 +179,7 @@ def test_nobody() -> None:
 
 
 def test_nobody_but_the_one_who_sent_the_first_message(monkeypatch: pytest.MonkeyPatch) -> None:
-    def of_another(sa: IkeSa, record: init.InitRecord, identity: IdI, keys: IkeKeys) -> Covered:
+    def of_another(sa: IkeSa, record: opening.InitRecord, identity: IdI, keys: IkeKeys) -> Covered:
         return Covered(sa.suite.prf, b"another", record.nonce_r, keys.sk_pi if sa.initiator else b"", identity.build())
 
     nobody: Mapping[str, object] = {"auth": NULL, "identity": None, "certificates": ()}

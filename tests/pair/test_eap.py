@@ -7,15 +7,15 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from ikeclone.connection import Authby, Password
+from ikeclone.connection import Authby, Password, Timing
 from ikeclone.credentials import Credentials
 from ikeclone.crypto.mschap import Exchange
 from ikeclone.eap.packet import Packet
 from ikeclone.ike.eap_auth import MAX_ROUNDS, EapResponder, EapRound
-from ikeclone.numbers import AuthMethod, EapCode, EapType, NotifyType
+from ikeclone.numbers import AuthMethod, EapCode, EapType, ExchangeType, NotifyType
 from ikeclone.pki.store import Store
 from ikeclone.selectors import TrafficSelector
-from ikeclone.wire.message import Message
+from ikeclone.wire.message import Message, parse_message
 from ikeclone.wire.payloads import Auth, Certificate, Eap, IdR, Notify, Sa, TsI
 from tests.pair.certified import ROOT, SIGNATURES, Host, attempt, is_up, issue, told
 from tests.pair.network import EAST_END, NAME, WEST_END, Network, connection
@@ -214,3 +214,27 @@ def test_users_are_told_apart_by_the_names_that_they_proved() -> None:
     tunnels = [tunnel for name, tunnel in net.east.endpoint.tunnels.items() if name != NAME]
     assert sorted(str(tunnel.peer) for tunnel in tunnels) == ["alice", "bob"]
     assert all(len(side.children) == 1 for side in sides)
+
+
+def test_a_user_comes_back_with_a_ticket_and_without_a_password() -> None:
+    """After EAP the IKE SA can be resumed: two exchanges, and the user is the one who proved it (RFC 5723)."""
+    net = warrior()
+    impatient = Timing(margin=60, dpd_delay=5, retransmit_timeout=10)
+    for side, timing in zip(net.sides, (impatient, Timing(margin=60)), strict=True):
+        side.conn = replace(side.conn, resumption=True, timing=timing)
+        side.start()
+    net.west.up()
+    net.run(5)
+    before = net.east.ike
+    net.west.endpoint.tunnels[NAME].wanted = True
+    net.link.cut = True
+    net.run_until(lambda: net.west.ike is None)
+    net.link.cut = False
+    net.west.sent.clear()
+    net.run_until(lambda: len(net.west.children) == 1)
+    requests = [parse_message(each.data).header for each in net.west.sent]
+    asked = dict.fromkeys(header.exchange for header in requests if not header.response)
+    assert list(asked)[:2] == [ExchangeType.IKE_SESSION_RESUME, ExchangeType.IKE_AUTH]
+    assert [header.message_id for header in requests if header.exchange is ExchangeType.IKE_AUTH] == [1]
+    assert net.east.ike is not before
+    assert str(net.east.endpoint.tunnels[NAME].peer) == "alice"

@@ -10,7 +10,7 @@ from ikeclone.crypto.registry import parse_esp, parse_ike
 from ikeclone.ike.actions import Kind
 from ikeclone.ike.child import ChildState
 from ikeclone.ike.informational import DeleteChildren, Liveness
-from ikeclone.ike.init import MAX_RESTARTS
+from ikeclone.ike.opening import MAX_RESTARTS
 from ikeclone.ike.sa import IkeSa
 from ikeclone.numbers import ExchangeType, NotifyType, PayloadType
 from ikeclone.wire.message import Header, build_message

@@ -27,6 +27,8 @@ AUTO = Choice.AUTO
         ("childless=force", "childless", Childless.FORCE),
         ("childless=never", "childless", Childless.NEVER),
         ("", "redirection", Redirection()),
+        ("", "resumption", False),
+        ("session-resumption=yes", "resumption", True),
         ("accept-redirect=yes", "redirection", Redirection(accept=True)),
         ("accept-redirect=yes\n\taccept-redirect-to=%any", "redirection", Redirection(accept=True)),
         ("accept-redirect-to=192.0.2.1,192.0.2.2", "redirection", Redirection(accept_to=GATEWAYS)),
@@ -50,6 +52,7 @@ def test_what_is_said(write: Write, line: str, field: str, value: object) -> Non
         ("accept-redirect-to=gw.example", "must be an IP address; names are not looked up"),
         ("redirect-to=%any", "must be an IP address; names are not looked up"),
         ("send-redirect=always", "must be one of auto, yes, no"),
+        ("session-resumption=always", "must be one of yes, no, true, false, on, off, 1, 0"),
     ],
 )
 def test_mistakes(mistakes: Mistakes, line: str, reason: str) -> None:
