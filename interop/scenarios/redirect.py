@@ -1,0 +1,39 @@
+"""Each side sends the other to its second address: strongSwan an established ikeclone, which does so in IKE_AUTH."""
+
+from ikeclone.demo.namespaces import Namespace
+from ikeclone.demo.tunnel import DEVICE
+from interop.lab import EAST, WEST, Lab, expect, expect_in
+
+OTHER_WEST, OTHER_EAST = "192.1.2.46", "192.1.2.24"
+
+
+def run(lab: Lab) -> None:
+    add_address(lab.west, OTHER_WEST)
+    add_address(lab.east, OTHER_EAST)
+    lab.strongswan.start(connection={"local_addrs": f"{EAST.address}, {OTHER_EAST}"})
+    lab.start_ikeclone({"accept-redirect": "yes", "accept-redirect-to": OTHER_EAST})
+    lab.up()
+    expect_peer(lab, EAST.address)
+    lab.strongswan.swanctl("--redirect", "--ike", "gw", "--gateway", OTHER_EAST)
+    expect_peer(lab, OTHER_EAST)
+    lab.ikeclone.command("down", "gw")
+    lab.expect_nothing()
+    away = {"send-redirect": "yes", "redirect-to": OTHER_WEST}
+    lab.start_ikeclone(away, second={"left": OTHER_WEST, "send-redirect": "no"})
+    lab.strongswan.initiate()
+    lab.wait(lambda: len(lab.strongswan.ike_sas()) == 1, "one IKE SA of strongSwan")
+    expect("replies to east", lab.ping_back(), 2)
+    expect("connections that are up", [row.connection for row in lab.ikeclone.traffic().values()], ["second"])
+    expect_in("strongSwan's IKE SA", lab.strongswan.swanctl("--list-sas"), f"'{WEST.name}' @ {OTHER_WEST}")
+
+
+def add_address(namespace: Namespace, address: str) -> None:
+    namespace.run("ip", "address", "add", f"{address}/24", "dev", DEVICE)
+
+
+def expect_peer(lab: Lab, address: str) -> None:
+    """There is one IKE SA, with strongSwan at this address, and pings go both ways."""
+    lab.wait(lambda: [f"...{address}[" in sa.path for sa in lab.ikeclone.ike_sas()] == [True], f"IKE with {address}")
+    lab.wait(lambda: len(lab.strongswan.ike_sas()) == 1, "one IKE SA of strongSwan")
+    expect("replies to west", lab.ping(), 2)
+    expect("replies to east", lab.ping_back(), 2)
