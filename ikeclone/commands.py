@@ -36,8 +36,8 @@ class Commands:
     async def handle(self, command: models.Command, progress: Progress) -> models.Report:
         """Carry out a command; raises LocalError with what went wrong."""
         match command:
-            case models.Up(name=name):
-                return await self._up(name, progress)
+            case models.Up():
+                return await self._up(command, progress)
             case models.Down(name=name):
                 return await self._down(name, progress)
             case models.Rekey():
@@ -56,13 +56,14 @@ class Commands:
                 self._daemon.stop()
                 return models.Done(text="the daemon stops")
 
-    async def _up(self, name: str, progress: Progress) -> models.Done:
+    async def _up(self, command: models.Up, progress: Progress) -> models.Done:
+        name, done = command.name, Kind.IKE_UP if command.ike else Kind.CHILD_UP
         with self._watch() as reports:
-            self._daemon.endpoint.tunnel(name).up(self._daemon.now())
+            self._daemon.endpoint.tunnel(name).up(self._daemon.now(), ike_only=command.ike)
             self._daemon.stir()
             async for report in _of(reports, {name}):
                 progress(report.text)
-                if report.kind is Kind.CHILD_UP:
+                if report.kind is done:
                     return models.Done(text=f"{name} is up")
                 if report.kind is Kind.FAILED:
                     raise ControlError(f"{name} is not up: {report.text}")

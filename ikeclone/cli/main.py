@@ -47,9 +47,13 @@ def options(
 
 
 @app.command()
-def up(ctx: typer.Context, name: NAME) -> None:
+def up(
+    ctx: typer.Context,
+    name: NAME,
+    ike: Annotated[bool, typer.Option("--ike", help="Only its IKE SA, without a Child SA.")] = False,
+) -> None:
     """Bring a connection up, and say how it goes."""
-    tell(ask(ctx, models.Up(name=name)))
+    tell(ask(ctx, models.Up(name=name, ike=ike)))
 
 
 @app.command()

@@ -24,10 +24,14 @@ class Message(BaseModel):
 
 
 class Up(Message):
-    """Bring a connection up; ends when its first Child SA is there. An established one is left as it is."""
+    """Bring a connection up; ends when its first Child SA is there, with `ike` when its IKE SA is.
+
+    An established one is left as it is.
+    """
 
     command: Literal["up"] = "up"
     name: str
+    ike: bool = False
 
 
 class Down(Message):

@@ -23,12 +23,14 @@ def announce(tunnels: tuple[Tunnel, ...]) -> Payloads:
     return (Notify(NotifyType.CHILDLESS_IKEV2_SUPPORTED),) if allowed else ()
 
 
-def agreed(connection: Connection, message: Message) -> bool:
+def agreed(tunnel: Tunnel, message: Message) -> bool:
     """Whether the initiator leaves it out; raises NoProposalChosen if it must and the responder does not know how."""
     able = message.notify(NotifyType.CHILDLESS_IKEV2_SUPPORTED) is not None
-    if connection.childless is Childless.FORCE and not able:
-        raise NoProposalChosen("the peer takes no IKE SA without a Child SA, on which childless=force insists")
-    return able and connection.childless in (Childless.PREFER, Childless.FORCE)
+    wanted = tunnel.connection.childless
+    if not able and (tunnel.ike_only or wanted is Childless.FORCE):
+        asked = "up --ike" if tunnel.ike_only else "childless=force"
+        raise NoProposalChosen(f"the peer takes no IKE SA without a Child SA, as {asked} wants it")
+    return able and (tunnel.ike_only or wanted in (Childless.PREFER, Childless.FORCE))
 
 
 def check(connection: Connection, request: Message) -> None:

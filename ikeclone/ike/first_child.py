@@ -34,7 +34,7 @@ class FirstChild:
         return self._sa.tunnel.irac.request(self._sa.path) + offer
 
     def take(self, message: Message, now: float) -> None:
-        """What the response makes of it; without one it is asked for now."""
+        """What the response makes of it; without one it is asked for now, unless the IKE SA alone will do."""
         sa, tunnel = self._sa, self._sa.tunnel
         try:
             agreement = self._agreed(message)
@@ -43,13 +43,20 @@ class FirstChild:
             tunnel.first_child_failed(sa, now, str(error))
             return
         if agreement is None:
-            sa.enqueue(OpenFirst(sa, tunnel, None), now)
+            self._do_without(now)
             return
         ours, theirs = child_keys(sa.suite.prf, sa.keys.sk_d, agreement.suite, b"", *self._nonces)
         tunnel.clones.per_resource = agreement.per_resource
         child = tunnel.children.add(sa, Keyed(agreement, ours, theirs, self._nonces), now, cpu=None, opened_by_us=True)
         tunnel.children.senders.serve(child)
         tunnel.reauth.take_over(sa, now)
+
+    def _do_without(self, now: float) -> None:
+        sa, tunnel = self._sa, self._sa.tunnel
+        if tunnel.ike_only:
+            tunnel.reauth.take_over(sa, now)
+        else:
+            sa.enqueue(OpenFirst(sa, tunnel, None), now)
 
     def _agreed(self, message: Message) -> Agreement | None:
         raise_refusal(message)

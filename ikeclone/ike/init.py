@@ -71,7 +71,7 @@ class Initiation(Opening):
             raise InvalidSyntax("the IKE_SA_INIT response does not fit the request")
         _check_intermediate(suite, message)
         nonces = self.nonce, message.require(Nonce).data
-        agreed = ppk.agreed((self.tunnel,), message), childless.agreed(self.tunnel.connection, message)
+        agreed = ppk.agreed((self.tunnel,), message), childless.agreed(self.tunnel, message)
         record = InitRecord(self.request, datagram, *nonces, _peer_hashes(message), message.all(CertRequest), *agreed)
         spis = header.initiator_spi, header.responder_spi
         keys = ike_keys(suite, self._pair.shared(theirs.data), record.nonce_i, record.nonce_r, *spis)

@@ -57,7 +57,7 @@ class Resumption(Opening):
             raise InvalidSyntax("the IKE_SESSION_RESUME response does not fit the request")
         nonces = self.nonce, message.require(Nonce).data
         session, spis = self._session, (self.local_spi, message.header.responder_spi)
-        without = childless.agreed(self.tunnel.connection, message)
+        without = childless.agreed(self.tunnel, message)
         record = InitRecord(self.request, datagram, *nonces, childless=without, session=session)
         suite = replace(session.suite, additional=())
         self.keyed(suite, resumed_ike_keys(suite, session.sk_d, *nonces, *spis), record, message, path, now)

@@ -52,6 +52,8 @@ class Tunnel:
         self.template, self.instances = template, Instances(self)
         self.ike: IkeSa | None = None
         self.initiation: Opening | None = None
+        # Whether an IKE SA without a Child SA will do (RFC 6023).
+        self.ike_only = False
         # What is kept for a resumption.
         self.session: Session | None = None
         self.peer: Identity | None = None
@@ -142,10 +144,13 @@ class Tunnel:
 
     # What users and packets ask for
 
-    def up(self, now: float) -> None:
-        """Bring the connection up; raises LocalError when that cannot even be tried."""
+    def up(self, now: float, *, ike_only: bool = False) -> None:
+        """Bring the connection up, or only its IKE SA; raises LocalError when that cannot even be tried."""
         self.wanted = self.wanted or self.connection.auto is Auto.START
-        if self.usable and self.clones.fallback is not None:
+        self.ike_only = ike_only
+        if ike_only and self.usable:
+            self.note(Kind.IKE_UP, "the IKE SA is up already")
+        elif self.usable and self.clones.fallback is not None:
             self.note(Kind.CHILD_UP, "the connection is up already")
         elif self.ike is not None and self.ike.state is State.ESTABLISHED:
             self.openings.open_fallback(now)
@@ -157,7 +162,10 @@ class Tunnel:
         if not self._alone and (sa := sharing.usable_by(self)) is not None:
             self.wanted = True
             self.join(sa)
-            self.openings.open_fallback(now)
+            if self.ike_only:
+                self.note(Kind.IKE_UP, "the IKE SA of another connection is used")
+            else:
+                self.openings.open_fallback(now)
         elif not self._alone and (other := sharing.under_way(self)) is not None:
             self.awaits = other
             self.note(Kind.PROGRESS, f"waiting for the IKE SA of {other.connection.name}")

@@ -73,6 +73,47 @@ def test_regular() -> None:
     create_child(net)
 
 
+def test_regular_manual() -> None:
+    """Only the IKE SA is brought up; the Child SA comes when it is asked for."""
+    net = apart()
+    tunnel = net.west.endpoint.tunnels[NAME]
+    tunnel.up(net.now, ike_only=True)
+    net.settle(net.west)
+    init(net, announced=True)
+    auth_without_child(net)
+    assert not net.east.inbox
+    tunnel.up(net.now, ike_only=True)
+    net.run(1)
+    assert not net.east.inbox
+    net.west.up()
+    create_child(net)
+
+
+def test_an_ike_sa_alone_is_authenticated_anew_and_opened_by_traffic() -> None:
+    net = Network(west={"clones": 0}, east={"clones": 0})
+    tunnel = net.west.endpoint.tunnels[NAME]
+    tunnel.up(net.now, ike_only=True)
+    net.settle(net.west)
+    net.run(5)
+    before = ike_sa(net.west)
+    net.west.rekey(reauth=True)
+    net.run(120)
+    assert ike_sa(net.west) is not before
+    assert established(net.west)
+    assert established(net.east)
+    net.west.packet(0)
+    net.run(5)
+    assert [len(side.children) for side in net.sides] == [1, 1]
+
+
+def test_an_ike_sa_alone_with_a_peer_that_does_not_take_it() -> None:
+    net = apart(east=Childless.NEVER)
+    net.west.endpoint.tunnels[NAME].up(net.now, ike_only=True)
+    net.settle(net.west)
+    init(net, announced=False)
+    assert "up --ike" in net.west.kinds(Kind.FAILED)[0].text
+
+
 def test_failure_init() -> None:
     """The initiator insists, and the responder does not take it: nothing is tried."""
     net = apart(west=Childless.FORCE, east=Childless.NEVER)

@@ -120,6 +120,7 @@ def run(*arguments: str | Path, socket: Path | None = None) -> Result:
     ("line", "command", "output"),
     [
         ("up west", Up(name="west"), "initiating\nwest is up\n"),
+        ("up west --ike", Up(name="west", ike=True), "initiating\nwest is up\n"),
         ("down west", Down(name="west"), ""),
         ("rekey west", Rekey(name="west"), ""),
         ("rekey west --ike", Rekey(name="west", ike=True), ""),
