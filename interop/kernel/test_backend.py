@@ -421,6 +421,15 @@ def test_no_sequence_number_is_used_twice(sides: tuple[Side, Side]) -> None:
     assert "XfrmOutStateSeqError 2" in " ".join(left.namespace.run("cat", "/proc/net/xfrm_stat").split())
 
 
+def test_an_acquire_that_nobody_answers_leaves_nothing_behind(sides: tuple[Side, Side]) -> None:
+    """What is left is looked for when the sides are stopped."""
+    left, right = sides
+    Tunnel(left, right)
+    left.send(right.inner, 0)
+    assert left.event(Acquire) == Acquire("gw", None)
+    assert "spi 0x00000000" in left.namespace.run("ip", "xfrm", "state")
+
+
 def test_an_spi_that_is_taken_is_refused(sides: tuple[Side, Side]) -> None:
     left, right = sides
     here, _ = Tunnel(left, right).open()

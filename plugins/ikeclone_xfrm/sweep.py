@@ -8,8 +8,10 @@ from ikeclone_xfrm.errors import NotThere
 from ikeclone_xfrm.messages import XfrmMessage
 from ikeclone_xfrm.numbers import Msg
 from ikeclone_xfrm.policies import NAMING, is_ours
-from ikeclone_xfrm.states import Attributes
+from ikeclone_xfrm.states import Attributes, Fields
 from ikeclone_xfrm.xfrm import AsyncXfrm
+
+_FIRST_SPI, _LAST_SPI = 0x100, 0xFFFFFFFF
 
 
 async def sweep(xfrm: AsyncXfrm) -> int:
@@ -26,12 +28,22 @@ async def sweep(xfrm: AsyncXfrm) -> int:
                 await xfrm.change(Msg.DELPOLICY, name, _naming(policy))
                 count += 1
     for state in await xfrm.dump(Msg.GETSA):
-        # A larval state has no SPI to name it by; it ends by itself.
-        if is_ours(state["reqid"]) and state["id"]["spi"]:
+        if is_ours(state["reqid"]):
             with suppress(NotThere):
-                await xfrm.change(Msg.DELSA, {**state["id"], "family": state["family"]}, _naming(state))
+                await xfrm.change(Msg.DELSA, await _identity(xfrm, state), _naming(state))
                 count += 1
     return count
+
+
+async def _identity(xfrm: AsyncXfrm, state: XfrmMessage) -> Fields:
+    """What a state is known by. A larval one, for which an acquire is under way, has no SPI yet: it is given one."""
+    name, family = state["id"], {"family": state["family"]}
+    if not name["spi"]:
+        cpu = state.get_attr("XFRMA_SA_PCPU")
+        kept = {key: state[key] for key in ("id", "saddr", "seq", "reqid", "family", "mode")}
+        more = [*_naming(state), *([] if cpu is None else [("SA_PCPU", cpu)])]
+        name = (await xfrm.fetch(Msg.ALLOCSPI, {"info": kept, "min": _FIRST_SPI, "max": _LAST_SPI}, more))["id"]
+    return {**name, **family}
 
 
 def _naming(message: XfrmMessage) -> Attributes:

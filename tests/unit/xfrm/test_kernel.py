@@ -12,7 +12,8 @@ from ipaddress import ip_address
 import pytest
 from pyroute2 import AsyncIPRoute
 
-from ikeclone.backend import Acquire, BackendError
+from ikeclone.backend import Acquire, BackendError, Handling, Mark
+from ikeclone_xfrm import listener as module
 from ikeclone_xfrm.addresses import Addresses
 from ikeclone_xfrm.backend import XfrmBackend
 from ikeclone_xfrm.decline import Decliner
@@ -144,6 +145,49 @@ def test_sweeping_takes_what_is_ours_and_nothing_else(in_namespace: Run) -> None
         assert await sweep(xfrm) == 3
         assert len(await xfrm.dump(Msg.GETPOLICY)) == foreign
         xfrm.close()
+
+    in_namespace(check())
+
+
+@pytest.mark.parametrize("handling", [Handling(), Handling(mark_out=Mark(0, 1))])
+def test_a_larval_state_goes_too(in_namespace: Run, handling: Handling) -> None:
+    """What an acquire that nobody has answered left would hold packets back for half a minute."""
+
+    async def check() -> None:
+        xfrm, ear = await connected(), AsyncXfrm()
+        await ear.bind(groups=1)
+        policy = replace(POLICY, handling=handling)
+        await Trap(xfrm, policy, REQID, lambda _: None).install(policy)
+        send()
+        (larval,) = await xfrm.dump(Msg.GETSA)
+        assert larval["id"]["spi"] == 0
+        assert await sweep(xfrm) == 4
+        assert await xfrm.dump(Msg.GETSA) == []
+        for closable in (ear, xfrm):
+            closable.close()
+
+    in_namespace(check())
+
+
+def test_when_news_are_lost_the_kernel_is_looked_at(in_namespace: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The receive buffer is as small as the kernel lets it be, and nobody reads meanwhile."""
+    monkeypatch.setattr(module, "_BUFFER", 1)
+
+    async def check() -> None:
+        xfrm, audience = await connected(), Audience()
+        listener = Listener(audience, xfrm.epid)
+        await listener.start()
+        policies = "".join(
+            f"xfrm policy add src 10.9.{n}.0/24 dst 10.8.0.0/16 dir in action allow\n" for n in range(100)
+        )
+        subprocess.run(["ip", "-batch", "-"], input=policies, text=True, check=True)  # noqa: ASYNC221  the loop shall not hear
+        hearing = asyncio.create_task(listener.run())
+        await asyncio.wait_for(audience.news.wait(), 10)
+        assert audience.reasons == ["the kernel lost them"]
+        hearing.cancel()
+        await asyncio.gather(hearing, return_exceptions=True)
+        for closable in (listener, xfrm):
+            closable.close()
 
     in_namespace(check())
 

@@ -53,6 +53,7 @@ class Audience:
 
     async def resynchronise(self, reason: str) -> None:
         self.reasons.append(reason)
+        self.news.set()
 
 
 async def hear(audience: Audience, encode: Encode, kind: Msg, fields: Any, attributes: Any = (), by: int = 0) -> None:
