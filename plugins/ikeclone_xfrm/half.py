@@ -103,19 +103,13 @@ class Half:
         """Go on as the successor, which differs in addresses or ports; raises BackendError."""
         if not self.present:
             successor.last = self.last
-        elif migrates:
-            fields, attributes = migration(self.state, successor.state)
-            await xfrm.change(Msg.MIGRATE_STATE, fields, attributes + successor.on_card(self.level))
-            self.present, successor.present, successor.level = False, True, self.level
+        elif migrates and self.place.card is None:  # one on a card is lost if the kernel cannot migrate it (7.2)
+            await xfrm.change(Msg.MIGRATE_STATE, *migration(self.state, successor.state))
+            self.present, successor.present = False, True
         else:
             await self.take(xfrm)
             successor.last = self.last
             await successor.put(xfrm)
-
-    def on_card(self, level: Offload) -> Attributes:
-        """The attribute of a state that its card does so much for."""
-        card = self.place.card
-        return [] if card is None or level is Offload.NO else card.state(level, self.direction)
 
     async def drop(self, xfrm: AsyncXfrm) -> None:
         """Take it out for good; it is no error if somebody else did. Raises XfrmError."""
