@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 
+import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -21,6 +22,9 @@ from ikeclone.ike.mobike import PATIENCE
 from ikeclone.ike.sa import State
 from tests.pair.network import EAST, ESP, IKE, NAME, WEST, Network, Side
 from tests.pair.scenario import accepted
+
+# They take a quarter of a minute each; on a machine with much else to do, longer.
+pytestmark = pytest.mark.timeout(300)
 
 EXAMPLES = int(os.environ.get("IKECLONE_EXAMPLES", "0"))
 # Shrinking takes minutes, and thirty steps are read soon enough.
