@@ -32,7 +32,8 @@ class Guests:
         self._out, self._names = out, names
         command = ["env", f"PYTHONPATH={os.environ.get('PYTHONPATH', '')}", sys.executable, "-m", "interop.kernel"]
         command += ["--guest", str(root), "--out", str(out), *names]
-        self._command = [str(HERE / "vm"), "--timeout", str(LIMIT), "--directory", str(CHECKOUT), *command]
+        vm = ["setpriv", "--pdeathsig", "TERM", str(HERE / "vm")]  # it ends with us
+        self._command = [*vm, "--timeout", str(LIMIT), "--directory", str(CHECKOUT), *command]
 
     def __enter__(self) -> Guests:
         forget(self._out, self._names)
