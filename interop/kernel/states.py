@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
-from ikeclone.demo.namespaces import Namespace
+from ikeclone.demo.namespaces import CLONE_NEWNET, Namespace
 from ikeclone_xfrm.numbers import Direction, Msg
 from ikeclone_xfrm.xfrm import AsyncXfrm
 
@@ -25,7 +28,9 @@ class KernelState:
 
 def states(host: Namespace) -> list[KernelState]:
     """All states, larval ones excepted, the newest first."""
-    return asyncio.run(_states(host.path))
+    # A thread that ends afterwards, so that nobody has to come back from the namespace.
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(_states_in, host.path).result()
 
 
 def sending(host: Namespace) -> Counter[int | None]:
@@ -33,8 +38,17 @@ def sending(host: Namespace) -> Counter[int | None]:
     return Counter(state.cpu for state in states(host) if state.sends)
 
 
-async def _states(namespace: str) -> list[KernelState]:
-    async with AsyncXfrm(netns=namespace) as xfrm:
+def _states_in(namespace: str) -> list[KernelState]:
+    """Move this thread into a namespace and read its states."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    with Path(namespace).open() as file:
+        if libc.setns(file.fileno(), CLONE_NEWNET) != 0:
+            raise OSError(ctypes.get_errno(), f"cannot enter {namespace}")
+    return asyncio.run(_states())
+
+
+async def _states() -> list[KernelState]:
+    async with AsyncXfrm() as xfrm:
         await xfrm.bind()
         return [
             KernelState(
