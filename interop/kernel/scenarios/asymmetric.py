@@ -10,6 +10,7 @@ from interop.strongswan import End
 
 CLONES = {"clones": "yes"}
 FEW = CPUS[:2]
+LIMIT = 300
 
 
 def run(lab: KernelLab) -> None:

@@ -9,6 +9,8 @@ from interop.kernel.states import sending, states
 from interop.kernel.steps import expect_no_states
 from interop.lab import EAST, WEST, expect
 
+LIMIT = 300
+
 
 def run(lab: KernelLab) -> None:
     for ours, theirs in ((FEW, CPUS), (CPUS, FEW)):
