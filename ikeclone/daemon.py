@@ -55,7 +55,7 @@ class Daemon:
     ) -> None:
         self.backend = backend
         self._applier = Applier(backend)
-        self.steered = Steered(configuration.setup.steering, backend)
+        self.steered = Steered(configuration.setup.steered(), backend)
         self._keylog = KeyLog(options.keylog) if options.keylog else None
         self.now, self.wall = time.monotonic, time.time
         self.started = self.now()

@@ -15,7 +15,7 @@ from ikeclone.backend import Backend
 from ikeclone.control.models import DoctorReport, Finding, Verdict
 from ikeclone.errors import BackendError
 from ikeclone.steering import GROUP as STEERING
-from ikeclone.steering import Steering
+from ikeclone.steering import Settings, Steering
 
 _CAPABILITIES: Final = {
     12: ("CAP_NET_ADMIN", "for IPsec, routes and devices"),
@@ -107,7 +107,7 @@ def _settings() -> Iterator[Finding]:
 async def _devices() -> list[Finding]:
     """How received packets find their CPU on each device."""
     for entry in entry_points(group=STEERING):
-        steering: Steering = entry.load()()
+        steering: Steering = entry.load()(Settings())
         try:
             survey = await steering.survey()
         except BackendError as error:

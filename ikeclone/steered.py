@@ -5,11 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from importlib.metadata import entry_points
-from typing import assert_never
 
 from ikeclone.backend import Backend
 from ikeclone.ike.actions import Action, InstallChild, MoveChild, RemoveChild
-from ikeclone.steering import GROUP, Arrival, Choice, Steering, SteeringError
+from ikeclone.steering import GROUP, Arrival, Choice, Settings, Steering, SteeringError
 
 log = logging.getLogger(__name__)
 
@@ -17,8 +16,8 @@ log = logging.getLogger(__name__)
 class Steered:
     """Keeps the steering up to date. What it refuses is logged, and takes nothing from the tunnels."""
 
-    def __init__(self, choice: Choice, backend: Backend) -> None:
-        self._steering, self._reason = _find(choice, backend)
+    def __init__(self, settings: Settings, backend: Backend) -> None:
+        self._steering, self._reason = _find(settings, backend)
         self._arrivals: dict[int, Arrival] = {}
 
     async def start(self) -> None:
@@ -46,10 +45,12 @@ class Steered:
     async def _tell(self, steering: Steering, action: Action) -> None:
         match action:
             case InstallChild(sa) if sa.cpu is not None:
-                arrival = self._arrivals[sa.inbound_spi] = Arrival(sa.inbound_spi, sa.cpu, sa.path)
+                arrival = self._arrivals[sa.inbound_spi] = Arrival(
+                    sa.inbound_spi, sa.cpu, sa.path, sa.udp_encapsulation
+                )
                 await steering.steer(arrival)
-            case MoveChild(spi, path) if spi in self._arrivals:
-                arrival = self._arrivals[spi] = Arrival(spi, self._arrivals[spi].cpu, path)
+            case MoveChild(spi, path, encapsulated) if spi in self._arrivals:
+                arrival = self._arrivals[spi] = Arrival(spi, self._arrivals[spi].cpu, path, encapsulated)
                 await steering.steer(arrival)
             case RemoveChild(spi) if self._arrivals.pop(spi, None):
                 await steering.release(spi)
@@ -59,17 +60,13 @@ class Steered:
         return {"receive steering": f"none: {self._reason}"} if self._steering is None else self._steering.describe()
 
 
-def _find(choice: Choice, backend: Backend) -> tuple[Steering | None, str]:
+def _find(settings: Settings, backend: Backend) -> tuple[Steering | None, str]:
     """The installed steering, or none and why."""
     if backend.steers_itself:
         return None, f"the data plane {backend.name} brings each packet to the worker of its SA itself"
-    match choice:
-        case Choice.NO:
-            return None, "steering=no"
-        case Choice.AUTO | Choice.XDP:
-            for entry in entry_points(group=GROUP):
-                steering: Steering = entry.load()()
-                return steering, ""
-            return None, "no plugin for it is installed"
-        case _:
-            assert_never(choice)
+    if settings.choice is Choice.NO:
+        return None, "steering=no"
+    for entry in entry_points(group=GROUP):
+        steering: Steering = entry.load()(settings)
+        return steering, ""
+    return None, "no plugin for it is installed"

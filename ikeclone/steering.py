@@ -15,7 +15,7 @@ from typing import Protocol
 from ikeclone.backend import Path
 from ikeclone.errors import BackendError
 
-__all__ = ["Arrival", "Choice", "Path", "Steering", "SteeringError"]
+__all__ = ["Arrival", "Choice", "Path", "Settings", "Steering", "SteeringError"]
 
 GROUP = "ikeclone.steering"
 
@@ -25,24 +25,34 @@ class SteeringError(BackendError):
 
 
 class Choice(Enum):
-    """How received packets find the CPU of their SA (`steering=`)."""
+    """How received packets find the CPU of their SA (`steering=`): AUTO is the first of NIC, XDP, RPS that works."""
 
     AUTO = "auto"
     NO = "no"
+    NIC = "nic"
     XDP = "xdp"
+    RPS = "rps"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What `config setup` says of steering."""
+
+    choice: Choice = Choice.AUTO
 
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """ESP with this inbound SPI comes from `path.remote`, and is for one CPU."""
+    """ESP with this inbound SPI comes from `path.remote`, in UDP or not, and is for one CPU."""
 
     spi: int
     cpu: int
     path: Path
+    encapsulated: bool
 
 
 class Steering(Protocol):
-    """A way to steer. Every method raises SteeringError, with the reason, when the system refuses."""
+    """What steers, made of Settings. Every method raises SteeringError, with the reason, when the system refuses."""
 
     async def start(self) -> None:
         """Take out of the system what an earlier daemon left there."""

@@ -26,6 +26,7 @@ from ikeclone.crypto.signature import PublicKey
 from ikeclone.numbers import EapType, Esn, TransformType
 from ikeclone.selectors import IPAddress, TrafficSelector
 from ikeclone.steering import Choice as Steering
+from ikeclone.steering import Settings as SteeringSettings
 from ikeclone.wire.payloads import Proposal, Transform
 
 _DAY = 86400.0
@@ -87,6 +88,10 @@ class Setup(RevocationKeywords, RedirectKeywords):
     def cookie_threshold(self) -> int:
         """The number of half-open IKE SAs from which on cookies are demanded."""
         return {"busy": 0, "unlimited": self.max_halfopen_ike}.get(self.ddos_mode, self.ddos_ike_threshold)
+
+    def steered(self) -> SteeringSettings:
+        """What the steering is told."""
+        return SteeringSettings(self.steering)
 
 
 class EndKeywords(ModecfgEnd):

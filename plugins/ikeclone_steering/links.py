@@ -107,6 +107,10 @@ class Links:
                 raise SteeringError(f"the XDP program stays on {link.name}: {error.args[-1]}") from error
         return True
 
+    async def detach_ours(self) -> list[str]:
+        """Take our program off every device that has it; their names."""
+        return [link.name for link in await self.all() if await self.detach(link.index)]
+
     async def _set(self, link: Link, fd: int, flags: int) -> None:
         attributes = [("IFLA_XDP_FD", fd), ("IFLA_XDP_FLAGS", flags)]
         await self._netlink.link("set", index=link.index, xdp={"attrs": attributes})

@@ -15,7 +15,7 @@ from ikeclone.backend import ChildSa, Encr, EspKeys, EspSuite, Integ
 from ikeclone.ike.actions import ActivateChild, InstallChild, MoveChild, RemoveChild
 from ikeclone.memory import MemoryBackend
 from ikeclone.steered import Steered
-from ikeclone.steering import Arrival, Choice, Path, SteeringError
+from ikeclone.steering import Arrival, Choice, Path, Settings, SteeringError
 
 PATH = Path(ip_address("198.51.100.1"), ip_address("198.51.100.2"))
 KEYS = EspKeys(bytes(20))
@@ -39,6 +39,9 @@ class Notebook:
 
     told: list[object]
     refusal = ""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
 
     async def start(self) -> None:
         type(self).told = []
@@ -77,7 +80,7 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_clones_come_move_and_go() -> None:
-    keeper = Steered(Choice.AUTO, Plain())
+    keeper = Steered(Settings(), Plain())
     await keeper.start()
     elsewhere = replace(PATH, remote=ip_address("198.51.100.3"))
     for action in (
@@ -92,7 +95,7 @@ async def test_clones_come_move_and_go() -> None:
     ):
         await keeper.told(action)
     await keeper.stop()
-    assert Notebook.told == [Arrival(0x1000, 1, PATH), Arrival(0x1000, 1, elsewhere), 0x1000, "stop"]
+    assert Notebook.told == [Arrival(0x1000, 1, PATH, False), Arrival(0x1000, 1, elsewhere, False), 0x1000, "stop"]
     assert keeper.describe() == {"receive steering": "a notebook"}
 
 
@@ -100,7 +103,7 @@ async def test_a_refusal_is_logged_and_nothing_more(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(Notebook, "refusal", "steer")
-    keeper = Steered(Choice.XDP, Plain())
+    keeper = Steered(Settings(), Plain())
     await keeper.start()
     with caplog.at_level(logging.WARNING):
         await keeper.told(InstallChild(CLONE))
@@ -109,7 +112,7 @@ async def test_a_refusal_is_logged_and_nothing_more(
 
 async def test_a_steering_that_does_not_start_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Notebook, "refusal", "start")
-    keeper = Steered(Choice.AUTO, Plain())
+    keeper = Steered(Settings(), Plain())
     await keeper.start()
     await keeper.told(InstallChild(CLONE))
     await keeper.stop()
@@ -125,7 +128,7 @@ async def test_a_steering_that_does_not_start_says_why(monkeypatch: pytest.Monke
     ],
 )
 async def test_where_nothing_is_to_be_steered(choice: Choice, backend: MemoryBackend, reason: str) -> None:
-    keeper = Steered(choice, backend)
+    keeper = Steered(Settings(choice), backend)
     await keeper.start()
     await keeper.told(InstallChild(CLONE))
     await keeper.stop()

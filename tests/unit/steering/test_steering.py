@@ -11,16 +11,17 @@ from typing import Any
 import pytest
 
 from ikeclone.bpf import Program, ProgramType
-from ikeclone.steering import Arrival, Path, SteeringError
-from ikeclone_steering import XdpSteering
+from ikeclone.steering import Arrival, Choice, Path, Settings, SteeringError
 from ikeclone_steering.links import Links
+from ikeclone_steering.steering import KernelSteering
 from ikeclone_steering.xdp import Table
 from tests.dataplane.netns import Namespace, connect
 
 pytestmark = pytest.mark.root
 
 PATH = Path(ip_address("198.51.100.1"), ip_address("198.51.100.2"))
-ARRIVAL = Arrival(0x1000, 0, PATH)
+ARRIVAL = Arrival(0x1000, 0, PATH, False)
+AUTO, XDP = Settings(), Settings(Choice.XDP)
 PASSING = bytes.fromhex("b700000002000000 9500000000000000")
 
 
@@ -36,8 +37,8 @@ def here() -> Iterator[Namespace]:
 
 
 @pytest.fixture
-def steering(here: Namespace) -> Iterator[XdpSteering]:
-    steering = XdpSteering()
+def steering(here: Namespace) -> Iterator[KernelSteering]:
+    steering = KernelSteering(XDP)
     here.call(steering.start())
     yield steering
     here.call(steering.stop())
@@ -49,7 +50,7 @@ def xdp(namespace: Namespace, device: str = "eth0") -> Any:
 
 
 def test_the_program_is_on_the_way_to_the_peer_from_the_first_clone_until_the_end(here: Namespace) -> None:
-    steering = XdpSteering()
+    steering = KernelSteering(XDP)
     here.call(steering.start())
     assert xdp(here) is None
     here.call(steering.steer(ARRIVAL))
@@ -70,7 +71,7 @@ def test_a_device_whose_driver_has_no_xdp_gets_the_program_before_the_protocols(
     here.run("ip", "link", "add", "br0", "type", "bridge")
     here.run("ip", "link", "set", "br0", "up")
     here.run("ip", "route", "add", "203.0.113.0/24", "dev", "br0")
-    steering = XdpSteering()
+    steering = KernelSteering(XDP)
     here.call(steering.start())
     here.call(steering.steer(replace(ARRIVAL, path=replace(PATH, remote=ip_address("203.0.113.1")))))
     assert "XDP (generic) on br0" in steering.describe()["receive steering"]
@@ -88,13 +89,13 @@ def test_what_a_daemon_that_crashed_has_left_is_taken_away(here: Namespace) -> N
 
     here.call(crash())
     assert xdp(here)["prog"]["name"] == "ikeclone_steer"
-    steering = XdpSteering()
+    steering = KernelSteering(XDP)
     here.call(steering.start())
     assert xdp(here) is None
     here.call(steering.stop())
 
 
-def test_the_program_of_somebody_else_stays(here: Namespace, steering: XdpSteering) -> None:
+def test_the_program_of_somebody_else_stays(here: Namespace, steering: KernelSteering) -> None:
     async def attach() -> int:
         links, program = Links(), Program(ProgramType.XDP, PASSING, "somebody")
         link = await links.towards(PATH)
@@ -107,27 +108,28 @@ def test_the_program_of_somebody_else_stays(here: Namespace, steering: XdpSteeri
 
     theirs = here.call(attach())
     here.call(steering.steer(ARRIVAL))
-    survey = here.call(XdpSteering().survey())
-    assert survey["eth0"].startswith("none: it has another XDP program: somebody;")
-    reason = "none on eth0: it has another XDP program: somebody"
+    survey = here.call(KernelSteering(AUTO).survey())
+    assert "XDP: it has another XDP program: somebody" in survey["eth0"]
+    reason = "none on eth0 (not XDP: it has another XDP program: somebody)"
     assert steering.describe() == {"receive steering": reason}
     here.call(steering.stop())
     assert xdp(here)["prog"]["id"] == theirs
 
 
-def test_a_peer_without_a_route_is_an_error_that_says_so(here: Namespace, steering: XdpSteering) -> None:
+def test_a_peer_without_a_route_is_an_error_that_says_so(here: Namespace, steering: KernelSteering) -> None:
     with pytest.raises(SteeringError, match=r"no route to 203\.0\.113\.1"):
         here.call(steering.steer(replace(ARRIVAL, path=replace(PATH, remote=ip_address("203.0.113.1")))))
 
 
-def test_the_loopback_device_is_left_alone(here: Namespace, steering: XdpSteering) -> None:
+def test_the_loopback_device_is_left_alone(here: Namespace, steering: KernelSteering) -> None:
     here.call(steering.steer(replace(ARRIVAL, path=replace(PATH, remote=PATH.local))))
     assert "none on lo" in steering.describe()["receive steering"]
 
 
 def test_a_survey_leaves_every_device_as_it_is(here: Namespace) -> None:
     here.run("ip", "link", "add", "br0", "type", "bridge")
-    found = here.call(XdpSteering().survey())
+    found = here.call(KernelSteering(XDP).survey())
     assert sorted(found) == ["br0", "eth0"]
     assert all(text.startswith("XDP, in the driver if that can") and "MTU 1500" in text for text in found.values())
+    assert all("rules of the card: it takes none (Operation not supported)" in text for text in found.values())
     assert xdp(here) is None
