@@ -1,4 +1,7 @@
-"""Each clone's packets are decrypted on the clone's CPU, wherever they arrive; without steering they are not."""
+"""Each clone's packets are decrypted on the clone's CPU, wherever they arrive; without steering they are not.
+
+With RPS, the last resort, each SPI's packets are on one CPU.
+"""
 
 import json
 from collections import Counter
@@ -10,6 +13,13 @@ from interop.lab import EAST, expect
 
 CLONES = {"clones": "yes"}
 COUNT = 20  # pings on each CPU
+# What status says.
+SAID = {
+    "no": "none: steering=no",
+    "auto": "XDP (native) on eth1, by SPI to the CPU of its clone",
+    "xdp": "XDP (native) on eth1, by SPI to the CPU of its clone",
+    "rps": "RPS on eth1, by SPI or UDP ports to a CPU, always the same",
+}
 # By the SPI that a packet came with and the CPU that goes on with it after decryption.
 RULES = """\
 table inet steering {
@@ -31,7 +41,10 @@ def run(lab: KernelLab) -> None:
     expect("with steering, packets decrypted on another CPU than their clone's", raw[0], 0)
     encapsulated = _measure(lab, "auto", {**CLONES, "encapsulation": "yes"})
     expect("with steering, packets in UDP decrypted on another CPU than their clone's", encapsulated[0], 0)
-    figures = {"no": (elsewhere, there), "xdp": raw, "xdp, in UDP": encapsulated}
+    spread = _measure(lab, "rps", CLONES)
+    expect("CPUs that the packets of any SPI are decrypted on, with RPS", _cpus_of_an_spi(lab), {1})
+    expect("masks left", _masks(lab), 0)
+    figures = {"no": (elsewhere, there), "xdp": raw, "xdp, in UDP": encapsulated, "rps": spread}
     (lab.logs / "steering.json").write_text(json.dumps(figures, indent=2))
 
 
@@ -51,12 +64,10 @@ def _measure(lab: KernelLab, steering: str, settings: Mapping[str, str]) -> tupl
     cpus = {state.spi: state.cpu for state in states(lab.east) if not state.sends}
     expect("packets of clones", sum(counted[spi, cpu] for spi, cpu in counted if cpus[spi] is not None), 4 * COUNT)
     there = sum(count for (spi, cpu), count in counted.items() if cpus[spi] == cpu)
-    device = "XDP (native) on eth1, by SPI to the CPU of its clone"
-    said = east.status().data_plane["receive steering"]
-    expect("what status says of it", device in said, steering != "no")
-    diagnosis = east.command("doctor")
+    expect("what status says of it", SAID[steering] in east.status().data_plane["receive steering"], True)
+    diagnosis = east.command("doctor", "--json")
     expect("the doctor knows the data plane", "(in use)" in diagnosis, True)
-    expect("the doctor knows the program", "XDP, in use" in diagnosis, steering != "no")
+    expect("the doctor knows the program", "XDP, in use" in diagnosis, "XDP" in SAID[steering])
     expect("exit codes", [west.stop(), east.stop()], [0, 0])
     expect("left on the device", "xdp" in lab.east.ip("link show eth1"), False)
     return counted.total() - there, there
@@ -71,3 +82,14 @@ def _decrypted(lab: KernelLab) -> Counter[tuple[int, int]]:
         spi, cpu = element["elem"]["val"]["concat"]
         counted[spi, cpu] += element["elem"]["counter"]["packets"]
     return counted
+
+
+def _cpus_of_an_spi(lab: KernelLab) -> set[int]:
+    """On how many CPUs each SPI's packets were decrypted."""
+    return set(Counter(spi for spi, _ in _decrypted(lab)).values())
+
+
+def _masks(lab: KernelLab) -> int:
+    """The CPUs that RPS may give packets of the cable to."""
+    mask = lab.east.run("sh", "-c", "mount -t sysfs sysfs /sys && cat /sys/class/net/eth1/queues/rx-0/rps_cpus")
+    return int(mask.replace(",", ""), 16)
