@@ -6,7 +6,7 @@ import errno
 import os
 import platform
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,6 +16,7 @@ from pyroute2.netlink.rtnl.ifinfmsg import XDP_FLAGS_DRV_MODE, XDP_FLAGS_SKB_MOD
 
 from ikeclone.bpf import Program, name_of
 from ikeclone.steering import Path, SteeringError
+from ikeclone_steering.netdev import Device, dump
 from ikeclone_steering.xdp import NAME
 
 # Linux 5.15 is the first that goes on with the packets that a generic program sends to a cpumap; others drop them.
@@ -73,7 +74,7 @@ class Links:
             raise SteeringError(f"no route to {path.remote}: {error.args[-1]}") from error
         raise SteeringError(f"no route to {path.remote}")
 
-    async def attach(self, link: Link, program: Program) -> str:
+    async def attach(self, link: Link, programs: Mapping[str, Program]) -> str:
         """Give a device the program, in the driver or else before the protocols; returns "native" or "generic".
 
         Nobody's program is replaced.
@@ -83,9 +84,9 @@ class Links:
         if (foreign := (await self.get(link.index)).foreign) is not None:
             raise SteeringError(f"it has another XDP program: {foreign}")
         refusals = []
-        for mode in _modes():
+        for mode in await _modes(link):
             try:
-                await self._set(link, program.fd, _MODES[mode] | XDP_FLAGS_UPDATE_IF_NOEXIST)
+                await self._set(link, programs[mode].fd, _MODES[mode] | XDP_FLAGS_UPDATE_IF_NOEXIST)
             except NetlinkError as error:
                 refusals.append(f"{mode}: {error.args[-1] or os.strerror(error.code)}")
             else:
@@ -134,6 +135,9 @@ def _link(message: Any) -> Link:
     )
 
 
-def _modes() -> list[str]:
+async def _modes(link: Link) -> list[str]:
+    """Where a program would work, best first. A driver that cannot redirect takes it, and drops what it redirects."""
     version = tuple(map(int, re.findall(r"\d+", platform.release())[:2]))
-    return ["native", "generic"] if version >= _GENERIC_SINCE else ["native"]
+    features = [device.get_attr("XDP_FEATURES") for device in await dump(Device, link.index)]
+    native = ["native"] if all(known & Device.REDIRECTS for known in features) else []
+    return [*native, "generic"] if version >= _GENERIC_SINCE else native

@@ -5,31 +5,13 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from pathlib import Path
-from typing import Any, Final
-
-from pyroute2.netlink import NLM_F_DUMP, NLM_F_REQUEST, genlmsg
-from pyroute2.netlink.exceptions import NetlinkError
-from pyroute2.netlink.generic import AsyncGenericNetlinkSocket
+from typing import Final
 
 from ikeclone_steering.links import Link
+from ikeclone_steering.netdev import Napi, Queue, dump
 
-_RECEIVES: Final = 0  # NETDEV_QUEUE_TYPE_RX
 _INTERRUPTS: Final = Path("/proc/interrupts")
 _AFFINITY: Final = Path("/proc/irq")
-
-
-class _Queue(genlmsg):  # type: ignore[misc]
-    """NETDEV_CMD_QUEUE_GET (linux/netdev.h)."""
-
-    command = 10
-    nla_map = ((1, "ID", "uint32"), (2, "IFINDEX", "uint32"), (3, "TYPE", "uint32"), (4, "NAPI_ID", "uint32"))
-
-
-class _Napi(genlmsg):  # type: ignore[misc]
-    """NETDEV_CMD_NAPI_GET."""
-
-    command = 11
-    nla_map = ((1, "IFINDEX", "uint32"), (2, "ID", "uint32"), (3, "IRQ", "uint32"), (4, "PID", "uint32"))
 
 
 async def queue_of_cpus(link: Link) -> dict[int, int]:
@@ -49,26 +31,11 @@ async def cpus_of_queues(link: Link) -> dict[int, list[int]]:
 
 async def _interrupts(link: Link) -> dict[int, int]:
     """The interrupt of each receive queue, as the driver says (Linux 6.8), or else as it is named."""
-    try:
-        queues, napis = await _dump(_Queue, link), await _dump(_Napi, link)
-    except NetlinkError:
-        return _named(link.name)
+    queues, napis = await dump(Queue, link.index), await dump(Napi, link.index)
     of_napi = {napi.get_attr("ID"): napi.get_attr("IRQ") for napi in napis}
-    receiving = {q.get_attr("ID"): q.get_attr("NAPI_ID") for q in queues if q.get_attr("TYPE") == _RECEIVES}
+    receiving = {q.get_attr("ID"): q.get_attr("NAPI_ID") for q in queues if q.get_attr("TYPE") == Queue.RECEIVES}
     said = {queue: of_napi[napi] for queue, napi in receiving.items() if of_napi.get(napi)}
     return said or _named(link.name)
-
-
-async def _dump(kind: type[Any], link: Link) -> list[Any]:
-    sock = AsyncGenericNetlinkSocket()
-    try:
-        await sock.bind("netdev", kind)
-        message = kind()
-        message["cmd"], message["version"], message["attrs"] = kind.command, 1, [("IFINDEX", link.index)]
-        request = sock.nlm_request(message, msg_type=sock.prid, msg_flags=NLM_F_REQUEST | NLM_F_DUMP)
-        return [answer async for answer in await request]
-    finally:
-        sock.close()
 
 
 def _named(device: str) -> dict[int, int]:

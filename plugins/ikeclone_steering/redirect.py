@@ -21,7 +21,7 @@ class Redirect:
 
     async def put(self, link: Link, arrival: Arrival) -> str:
         table = await self._table.get(None, _table)
-        mode = await self._attached.get(link.index, lambda: self._links.attach(link, table.program))
+        mode = await self._attached.get(link.index, lambda: self._links.attach(link, table.programs))
         table.put(arrival.spi, arrival.cpu)
         return f"XDP ({mode}) on {link.name}, by SPI to the CPU of its clone"
 

@@ -17,6 +17,22 @@ _NO_PREALLOC: Final = 1
 _HAS_FRAGS: Final = 1 << 5  # takes packets in several buffers, as of jumbo frames (Linux 5.18)
 
 
+def load(code: bytes, name: str, closing: ExitStack) -> dict[str, Program]:
+    """The program for the driver ("native") and for before the protocols ("generic"); raises OSError.
+
+    The generic one takes no packets in several buffers: Linux 6.9 and later copy others then, forget how long the
+    Ethernet header was, and lose each that goes to another CPU.
+    """
+    generic = Program(ProgramType.XDP, code, name)
+    closing.callback(generic.close)
+    try:
+        native = Program(ProgramType.XDP, code, name, _HAS_FRAGS)
+    except OSError:
+        return {"native": generic, "generic": generic}
+    closing.callback(native.close)
+    return {"native": native, "generic": generic}
+
+
 class Table:
     """Sends packets to CPUs by their SPI, on every device that the program is attached to."""
 
@@ -27,21 +43,14 @@ class Table:
         try:
             self._cpu_of_spi = self._kept(Map(MapType.HASH, _SPIS, f"{NAME}_spi"[:15], _NO_PREALLOC))
             self._cpus = self._kept(Map(MapType.CPUMAP, possible_cpus(), f"{NAME}_cpu"[:15]))
-            self.program = self._load(to_cpu_of_spi(self._cpu_of_spi, self._cpus))
+            self.programs = load(to_cpu_of_spi(self._cpu_of_spi, self._cpus), NAME, self._closing)
         except OSError as error:
             self._closing.close()
             raise SteeringError(f"the kernel takes no XDP program with a cpumap ({error.strerror})") from error
-        self._closing.callback(self.program.close)
 
     def _kept(self, made: Map) -> Map:
         self._closing.callback(made.close)
         return made
-
-    def _load(self, code: bytes) -> Program:
-        try:
-            return Program(ProgramType.XDP, code, NAME, _HAS_FRAGS)
-        except OSError:
-            return Program(ProgramType.XDP, code, NAME)
 
     def __len__(self) -> int:
         return len(self._known)

@@ -82,12 +82,12 @@ PASSED = {
 
 @pytest.mark.parametrize("name", STEERED)
 def test_what_is_for_a_clone_goes_to_its_cpu(table: Table, name: str) -> None:
-    assert run(table.program, STEERED[name]) == REDIRECT
+    assert run(table.programs["native"], STEERED[name]) == REDIRECT
 
 
 @pytest.mark.parametrize("name", PASSED)
 def test_everything_else_passes(table: Table, name: str) -> None:
-    assert run(table.program, PASSED[name]) == PASS
+    assert run(table.programs["native"], PASSED[name]) == PASS
 
 
 @pytest.mark.parametrize("name", ["ESP", "ESP in UDP over IPv6", "ESP in a VLAN"])
@@ -96,11 +96,11 @@ def test_what_is_cut_short_passes(table: Table, name: str) -> None:
     whole = STEERED[name]
     spi = whole.index(struct.pack(">I", SPI))
     for length in range(14, len(whole)):
-        assert run(table.program, whole[:length]) == (REDIRECT if length >= spi + 8 else PASS)
+        assert run(table.programs["native"], whole[:length]) == (REDIRECT if length >= spi + 8 else PASS)
 
 
 def test_an_spi_that_was_removed_passes(table: Table) -> None:
     table.remove(SPI)
-    assert run(table.program, STEERED["ESP"]) == PASS
+    assert run(table.programs["native"], STEERED["ESP"]) == PASS
     table.remove(OTHER)
     assert len(table) == 0

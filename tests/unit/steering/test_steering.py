@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
+import socket
+import struct
 from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import ip_address
@@ -12,7 +16,8 @@ import pytest
 
 from ikeclone.bpf import Program, ProgramType
 from ikeclone.steering import Arrival, Choice, Path, Settings, SteeringError
-from ikeclone_steering.links import Links
+from ikeclone_steering import links
+from ikeclone_steering.links import Link, Links
 from ikeclone_steering.steering import KernelSteering
 from ikeclone_steering.xdp import Table
 from tests.dataplane.netns import Namespace, connect
@@ -21,6 +26,7 @@ pytestmark = pytest.mark.root
 
 PATH = Path(ip_address("198.51.100.1"), ip_address("198.51.100.2"))
 ARRIVAL = Arrival(0x1000, 0, PATH, False)
+_SO_NO_CHECK = 11
 AUTO, XDP = Settings(), Settings(Choice.XDP)
 PASSING = bytes.fromhex("b700000002000000 9500000000000000")
 
@@ -83,7 +89,7 @@ def test_a_device_whose_driver_has_no_xdp_gets_the_program_before_the_protocols(
 def test_what_a_daemon_that_crashed_has_left_is_taken_away(here: Namespace) -> None:
     async def crash() -> None:
         links, table = Links(), Table()
-        await links.attach(await links.towards(PATH), table.program)
+        await links.attach(await links.towards(PATH), table.programs)
         links.close()
         table.close()
 
@@ -99,7 +105,7 @@ def test_the_program_of_somebody_else_stays(here: Namespace, steering: KernelSte
     async def attach() -> int:
         links, program = Links(), Program(ProgramType.XDP, PASSING, "somebody")
         link = await links.towards(PATH)
-        await links.attach(link, program)
+        await links.attach(link, {"native": program})
         program.close()
         attached = await links.get(link.index)
         links.close()
@@ -133,3 +139,34 @@ def test_a_survey_leaves_every_device_as_it_is(here: Namespace) -> None:
     assert all(text.startswith("XDP, in the driver if that can") and "MTU 1500" in text for text in found.values())
     assert all("rules of the card: it takes none (Operation not supported)" in text for text in found.values())
     assert xdp(here) is None
+
+
+@pytest.mark.parametrize("mode", ["native", "generic"])
+def test_packets_that_go_to_another_cpu_arrive(monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
+    async def only(link: Link) -> list[str]:
+        return [mode]
+
+    monkeypatch.setattr(links, "_modes", only)
+    left, right = Namespace(), Namespace()
+    connect(left, right, [("198.51.100.1/24", "198.51.100.2/24")])
+    steering = KernelSteering(XDP)
+    left.call(steering.start())
+    left.call(steering.steer(replace(ARRIVAL, cpu=max(os.sched_getaffinity(0)))))
+    assert f"XDP ({mode})" in steering.describe()["receive steering"]
+
+    async def send() -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.setsockopt(socket.SOL_SOCKET, _SO_NO_CHECK, 1)  # as of ESP in UDP (RFC 3948 section 2.1)
+            sock.sendto(struct.pack(">II", ARRIVAL.spi, 1) + bytes(1000), (str(PATH.local), 4500))
+
+    async def receive() -> bytes:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.setblocking(False)
+            sock.bind((str(PATH.local), 4500))
+            await asyncio.to_thread(right.call, send())
+            return await asyncio.wait_for(asyncio.get_running_loop().sock_recv(sock, 2000), 5)
+
+    assert len(left.call(receive())) == 1008
+    left.call(steering.stop())
+    left.close()
+    right.close()
