@@ -371,7 +371,7 @@ def test_unknown_algorithms_name_the_word(mistakes: Mistakes) -> None:
         ),
         (
             "config setup\n\tsteering=rss\n",
-            "ipsec.conf:2: config setup: steering=rss: must be one of auto, no, xdp",
+            "ipsec.conf:2: config setup: steering=rss: must be one of auto, no, nic, xdp, rps",
         ),
         (
             "config setup\n\tlisten=all\n",
