@@ -182,6 +182,7 @@ class Daemon:
     async def _survey(self) -> None:
         while True:
             await asyncio.sleep(SURVEY)
+            await self.steered.refresh()
             try:
                 counters = await self.backend.counters() if self.endpoint.wants_counters else {}
             except BackendError as error:

@@ -42,6 +42,14 @@ class Steered:
         except SteeringError as error:
             log.warning("received packets are not steered: %s", error)
 
+    async def refresh(self) -> None:
+        """Have the steering follow routes and devices."""
+        if self._steering is not None:
+            try:
+                await self._steering.refresh()
+            except SteeringError as error:
+                log.warning("received packets are not steered: %s", error)
+
     async def _tell(self, steering: Steering, action: Action) -> None:
         match action:
             case InstallChild(sa) if sa.cpu is not None:

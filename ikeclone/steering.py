@@ -14,8 +14,9 @@ from typing import Protocol
 
 from ikeclone.backend import Path
 from ikeclone.errors import BackendError
+from ikeclone.selectors import IPAddress
 
-__all__ = ["Arrival", "Choice", "Path", "Settings", "Steering", "SteeringError"]
+__all__ = ["Arrival", "Choice", "IPAddress", "Path", "Settings", "Steering", "SteeringError"]
 
 GROUP = "ikeclone.steering"
 
@@ -39,6 +40,8 @@ class Settings:
     """What `config setup` says of steering."""
 
     choice: Choice = Choice.AUTO
+    # Devices by which packets for tunnels come in (`steering-inside=`): these are spread over CPUs there.
+    inside: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,10 @@ class Steering(Protocol):
 
     async def release(self, spi: int) -> None:
         """Leave the packets of this SPI alone again. An unknown one is no error."""
+        ...
+
+    async def refresh(self) -> None:
+        """Follow what has changed of routes and devices. Called every few seconds."""
         ...
 
     async def stop(self) -> None:

@@ -70,7 +70,8 @@ def _only(*words: str) -> Callable[[str], str]:
 class Setup(RevocationKeywords, RedirectKeywords):
     """`config setup`. Empty `listen` is all addresses; with `uniqueids` a peer's new IKE SA ends its old.
 
-    `cacerts` is a directory of trusted authorities. `steering` is how received packets find the CPU of their SA.
+    `cacerts` is a directory of trusted authorities. `steering` is how received packets find the CPU of their SA,
+    `steering_inside` the devices whose packets are spread over CPUs.
 
     Of `max_halfopen_ike` half-open IKE SAs, those beyond `ddos_ike_threshold` are for initiators that return a cookie;
     with `ddos_mode` busy all are, with unlimited none.
@@ -80,6 +81,7 @@ class Setup(RevocationKeywords, RedirectKeywords):
     uniqueids: YesNo = True
     cacerts: str | None = None
     steering: Annotated[Steering, PlainValidator(values.one_of({way.value: way for way in Steering}))] = Steering.AUTO
+    steering_inside: Annotated[tuple[str, ...], PlainValidator(values.devices)] = ()
     ddos_mode: Annotated[str, PlainValidator(_only("auto", "busy", "unlimited"))] = "auto"
     ddos_ike_threshold: Annotated[int, PlainValidator(values.integer(0, 1_000_000))] = 64
     max_halfopen_ike: Annotated[int, PlainValidator(values.integer(1, 1_000_000))] = 1024
@@ -91,7 +93,7 @@ class Setup(RevocationKeywords, RedirectKeywords):
 
     def steered(self) -> SteeringSettings:
         """What the steering is told."""
-        return SteeringSettings(self.steering)
+        return SteeringSettings(self.steering, self.steering_inside)
 
 
 class EndKeywords(ModecfgEnd):

@@ -24,6 +24,7 @@ _NUMBER = re.compile(r"[0-9]{1,10}")
 _DOMAIN = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
 _PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17, "gre": 47, "esp": 50, "ah": 51, "icmpv6": 58, "sctp": 132}
 
+_DEVICE_LENGTH = 15  # IFNAMSIZ without the zero octet
 MAX_CLONES = 1024
 FROM_CERTIFICATE = "%fromcert"
 DEFAULT_ROUTE = "%defaultroute"
@@ -228,6 +229,14 @@ def with_protoport(selector: TrafficSelector, protocol: int, port: int | None) -
 def names(text: str) -> tuple[bytes, ...]:
     """Names separated by blanks or commas."""
     return tuple(word.encode() for word in _words(text))
+
+
+def devices(text: str) -> tuple[str, ...]:
+    """Names of network devices separated by blanks or commas."""
+    for word in (words := _words(text)):
+        if len(word) > _DEVICE_LENGTH or "/" in word or word in (".", ".."):
+            raise ValueError(f"'{word}' is not the name of a network device")
+    return tuple(words)
 
 
 def _words(text: str) -> list[str]:

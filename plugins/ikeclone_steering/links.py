@@ -17,11 +17,11 @@ from pyroute2.netlink.rtnl.ifinfmsg import XDP_FLAGS_DRV_MODE, XDP_FLAGS_SKB_MOD
 from ikeclone.bpf import Program, name_of
 from ikeclone.steering import Path, SteeringError
 from ikeclone_steering.netdev import Device, dump
-from ikeclone_steering.xdp import NAME
 
 # Linux 5.15 is the first that goes on with the packets that a generic program sends to a cpumap; others drop them.
 _GENERIC_SINCE: Final = (5, 15)
 _MODES: Final = {"native": XDP_FLAGS_DRV_MODE, "generic": XDP_FLAGS_SKB_MODE}
+_OURS: Final = ("ikeclone_steer", "ikeclone_inside")  # by these the next daemon knows what a crash has left
 _LOOPBACK: Final = 0x8  # IFF_LOOPBACK
 
 
@@ -45,7 +45,7 @@ class Link:
             name = name_of(self.program)
         except OSError as error:
             return f"one that cannot be looked at ({error.strerror})"
-        return None if name == NAME else name or "one without a name"
+        return None if name in _OURS else name or "one without a name"
 
 
 class Links:
@@ -81,8 +81,8 @@ class Links:
         """
         if link.loopback:
             raise SteeringError("packets of the loopback device stay on their CPU")
-        if (foreign := (await self.get(link.index)).foreign) is not None:
-            raise SteeringError(f"it has another XDP program: {foreign}")
+        if (now := await self.get(link.index)).program is not None:
+            raise SteeringError(f"it has another XDP program: {now.foreign or 'ours, for the other way'}")
         refusals = []
         for mode in await _modes(link):
             try:

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Final
 
 from ikeclone.steering import Arrival, SteeringError
 from ikeclone_steering import sysfs
 from ikeclone_steering.journal import Change, Journal
 from ikeclone_steering.links import Link
-from ikeclone_steering.queues import numbers
+from ikeclone_steering.queues import online_cpus
 from ikeclone_steering.ways import Remembered
-
-_ONLINE: Final = Path("/sys/devices/system/cpu/online")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +62,7 @@ class Masks:
     async def _mask(self, link: Link) -> str:
         if link.loopback:
             raise SteeringError("packets of the loopback device stay on their CPU")
-        cpus = numbers(_ONLINE.read_text().strip())
+        cpus = online_cpus()
         try:
             for file in _files(link.name, "rx-", "rps_cpus"):
                 self._change(link.name, file, cpus)

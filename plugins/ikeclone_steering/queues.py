@@ -11,6 +11,7 @@ from ikeclone_steering.links import Link
 from ikeclone_steering.netdev import Napi, Queue, dump
 
 _INTERRUPTS: Final = Path("/proc/interrupts")
+_ONLINE: Final = Path("/sys/devices/system/cpu/online")
 _AFFINITY: Final = Path("/proc/irq")
 
 
@@ -59,6 +60,11 @@ def _cpus(interrupt: int) -> list[int]:
         if text:
             return numbers(text)
     return []
+
+
+def online_cpus() -> list[int]:
+    """The CPUs that work now."""
+    return numbers(_ONLINE.read_text().strip())
 
 
 def numbers(text: str) -> list[int]:

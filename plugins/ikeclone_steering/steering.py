@@ -8,17 +8,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from ikeclone.steering import Arrival, Choice, Path, Settings, SteeringError
-from ikeclone_steering.hashing import CardHash
-from ikeclone_steering.journal import Journal
-from ikeclone_steering.links import Link, Links
-from ikeclone_steering.masks import Masks
-from ikeclone_steering.redirect import Redirect
-from ikeclone_steering.rules import CardRules
+from ikeclone.steering import Arrival, IPAddress, Path, Settings, SteeringError
+from ikeclone_steering.links import Link
+from ikeclone_steering.system import System
 from ikeclone_steering.ways import Way
 
 log = logging.getLogger(__name__)
 _ENCAPSULATION_PORT: Final = 4500  # RFC 3948 section 2.1
+_NOWHERE: Final = 0  # no device has this index
 _SHARED: Final = "ESP in UDP whose SAs share their ports (clones-encap=yes at the peer gives each its own)"
 
 
@@ -35,59 +32,30 @@ class _Device:
         return (", ".join(ways) or f"none on {self.name}") + _instead_of(self.refusals)
 
 
-class _System:
-    """The ways, best first, and what they change in the system."""
-
-    def __init__(self, choice: Choice) -> None:
-        self.links, self.journal = Links(), Journal()
-        self.redirect = Redirect(self.links)
-        card: list[Way] = [CardRules(self.journal), CardHash(self.journal)]
-        masks = Masks(self.journal)
-        by_choice: dict[Choice, list[Way]] = {
-            Choice.AUTO: [*card, self.redirect, masks],
-            Choice.NIC: card,
-            Choice.XDP: [self.redirect],
-            Choice.RPS: [masks],
-        }
-        self.ways = by_choice[choice]
-
-    async def sweep(self) -> None:
-        """Undo what a daemon that crashed has left."""
-        for name in await self.links.detach_ours():
-            log.warning("the XDP program of an earlier daemon is taken off %s", name)
-        for change in self.journal.undo_all():
-            log.warning("undone, of an earlier daemon: %s", change)
-
-    async def close(self) -> None:
-        try:
-            self.journal.undo_all()
-            await self.links.detach_ours()
-        finally:
-            self.links.close()
-            self.redirect.close()
-
-
 class KernelSteering:
     """ikeclone.steering.Steering by the network card, by XDP, or by the kernel's masks."""
 
     def __init__(self, settings: Settings) -> None:
-        self._choice = settings.choice
-        self._system: _System | None = None
+        self._settings = settings
+        self._system: System | None = None
         self._devices: dict[int, _Device] = {}
         self._arrivals: dict[int, Arrival] = {}
+        self._places: dict[int, int] = {}  # the device that an SPI comes by
         self._paths: Counter[Path] = Counter()
 
     async def start(self) -> None:
-        self._system = _System(self._choice)
+        self._system = System(self._settings)
         await self._system.sweep()
+        await self._system.inside.take()
 
     async def stop(self) -> None:
         system, self._system = self._system, None
         self._devices.clear()
         self._arrivals.clear()
+        self._places.clear()
         self._paths.clear()
         if system is not None:
-            await system.close()
+            await system.undo()
 
     async def steer(self, arrival: Arrival) -> None:
         system = self._running()
@@ -95,6 +63,7 @@ class KernelSteering:
         self._arrivals[arrival.spi] = arrival
         self._paths[arrival.path] += 1
         link = await system.links.towards(arrival.path)
+        self._places[arrival.spi] = link.index
         if link.index not in self._devices:
             self._devices[link.index] = _Device(link.name)
         device = self._devices[link.index]
@@ -124,18 +93,45 @@ class KernelSteering:
     async def release(self, spi: int) -> None:
         system = self._running()
         if arrival := self._arrivals.pop(spi, None):
-            self._paths -= Counter([arrival.path])
+            self._paths -= Counter((arrival.path,))
+            self._places.pop(spi, None)
         for way in system.ways:
             await way.remove(spi)
         for device in self._devices.values():
             device.spis.pop(spi, None)
 
+    async def refresh(self) -> None:
+        system = self._running()
+        if system.changes.any():
+            await system.inside.take()
+            await self._follow(system)
+
+    async def _follow(self, system: System) -> None:
+        """Steer where packets come in now. A peer that has no route, keeps what it had."""
+        present = {link.index for link in await system.links.all()}
+        for index in self._devices.keys() - present:
+            del self._devices[index]
+        towards: dict[IPAddress, int] = {}
+        for arrival in list(self._arrivals.values()):
+            peer = arrival.path.remote
+            if peer not in towards:
+                towards[peer] = await self._device_towards(system, arrival)
+            if towards[peer] not in (_NOWHERE, self._places.get(arrival.spi)):
+                await self.steer(arrival)
+
+    async def _device_towards(self, system: System, arrival: Arrival) -> int:
+        try:
+            return (await system.links.towards(arrival.path)).index
+        except SteeringError:
+            return _NOWHERE
+
     def describe(self) -> Mapping[str, str]:
         devices = "; ".join(map(str, self._devices.values()))
-        return {"receive steering": devices or "from the first clone on, on the device of its peer"}
+        received = {"receive steering": devices or "from the first clone on, on the device of its peer"}
+        return received if self._system is None else {**received, **self._system.inside.describe()}
 
     async def survey(self) -> Mapping[str, str]:
-        system = _System(Choice.AUTO)
+        system = System(Settings())
         try:
             links = [link for link in await system.links.all() if not link.loopback]
             return {
@@ -143,9 +139,9 @@ class KernelSteering:
                 for link in links
             }
         finally:
-            system.links.close()
+            system.close()
 
-    def _running(self) -> _System:
+    def _running(self) -> System:
         if self._system is None:
             raise SteeringError("the steering is not started")
         return self._system

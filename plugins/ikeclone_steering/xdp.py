@@ -10,9 +10,9 @@ from ikeclone.bpf import Map, MapType, Program, ProgramType, possible_cpus
 from ikeclone.steering import SteeringError
 from ikeclone_steering.program import to_cpu_of_spi
 
-NAME: Final = "ikeclone_steer"  # by which the next daemon knows what one that crashed has left
+NAME: Final = "ikeclone_steer"
 _SPIS: Final = 1 << 18
-_QUEUE: Final = 2048  # packets that a CPU may be behind
+QUEUE: Final = 2048  # packets that a CPU may be behind
 _NO_PREALLOC: Final = 1
 _HAS_FRAGS: Final = 1 << 5  # takes packets in several buffers, as of jumbo frames (Linux 5.18)
 
@@ -61,7 +61,7 @@ class Table:
         try:
             # A CPU has a thread of the kernel's for this from when it is first in the map.
             if self._cpus.get(key) is None:
-                self._cpus.put(key, _QUEUE)
+                self._cpus.put(key, QUEUE)
             self._cpu_of_spi.put(_octets(spi), cpu)
         except OSError as error:
             raise SteeringError(f"SPI {spi:08x} cannot be given to CPU {cpu}: {error.strerror}") from error

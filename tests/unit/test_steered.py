@@ -56,6 +56,11 @@ class Notebook:
     async def release(self, spi: int) -> None:
         self.told.append(spi)
 
+    async def refresh(self) -> None:
+        if self.refusal == "refresh":
+            raise SteeringError("no routes to be had")
+        self.told.append("refresh")
+
     async def stop(self) -> None:
         self.told.append("stop")
 
@@ -108,6 +113,19 @@ async def test_a_refusal_is_logged_and_nothing_more(
     with caplog.at_level(logging.WARNING):
         await keeper.told(InstallChild(CLONE))
     assert caplog.messages == ["received packets are not steered: the table is full"]
+
+
+async def test_routes_are_followed_and_a_refusal_is_logged(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    keeper = Steered(Settings(), Plain())
+    await keeper.start()
+    await keeper.refresh()
+    assert Notebook.told == ["refresh"]
+    monkeypatch.setattr(Notebook, "refusal", "refresh")
+    with caplog.at_level(logging.WARNING):
+        await keeper.refresh()
+    assert caplog.messages == ["received packets are not steered: no routes to be had"]
 
 
 async def test_a_steering_that_does_not_start_says_why(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -374,6 +374,10 @@ def test_unknown_algorithms_name_the_word(mistakes: Mistakes) -> None:
             "ipsec.conf:2: config setup: steering=rss: must be one of auto, no, nic, xdp, rps",
         ),
         (
+            "config setup\n\tsteering-inside=eth1,a/b\n",
+            "ipsec.conf:2: config setup: steering-inside=eth1,a/b: 'a/b' is not the name of a network device",
+        ),
+        (
             "config setup\n\tlisten=all\n",
             "ipsec.conf:2: config setup: listen=all: must be an IP address; names are not looked up",
         ),

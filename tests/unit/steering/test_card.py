@@ -78,9 +78,7 @@ def started(here: Namespace, settings: Settings = AUTO) -> KernelSteering:
 
 async def crash(steering: KernelSteering) -> None:
     """Leave everything but its own descriptors as it is."""
-    system = steering._running()
-    system.links.close()
-    system.redirect.close()
+    steering._running().close()
 
 
 def said(steering: KernelSteering) -> str:

@@ -170,3 +170,38 @@ def test_packets_that_go_to_another_cpu_arrive(monkeypatch: pytest.MonkeyPatch, 
     left.call(steering.stop())
     left.close()
     right.close()
+
+
+def test_an_spi_is_steered_where_its_peer_is_reached_now(here: Namespace, steering: KernelSteering) -> None:
+    here.run("ip", "link", "add", "br0", "type", "bridge")
+    here.run("ip", "link", "set", "br0", "up")
+    here.call(steering.steer(ARRIVAL))
+    here.run("ip", "route", "add", "198.51.100.2/32", "dev", "br0")
+    here.call(steering.refresh())
+    said = steering.describe()["receive steering"]
+    assert said == "none on eth0; XDP (generic) on br0, by SPI to the CPU of its clone: 1 SPIs"
+    here.run("ip", "link", "del", "br0")
+    here.call(steering.refresh())
+    assert steering.describe()["receive steering"] == "XDP (native) on eth0, by SPI to the CPU of its clone: 1 SPIs"
+    here.run("ip", "link", "set", "eth0", "down")
+    here.call(steering.refresh())
+    here.call(steering.release(ARRIVAL.spi))
+    here.run("ip", "link", "set", "eth0", "up")
+    here.call(steering.refresh())
+    assert steering.describe()["receive steering"] == "none on eth0"
+
+
+def test_devices_of_networks_behind_are_taken_as_they_come(here: Namespace) -> None:
+    steering = KernelSteering(Settings(inside=("eth0", "br0")))
+    here.call(steering.start())
+    over = f"by addresses and ports over {len(os.sched_getaffinity(0))} CPUs"
+    said = f"XDP (native) on eth0, {over}"
+    assert steering.describe()["transmit steering"] == f"{said}; none on br0: there is no such device"
+    assert xdp(here)["prog"]["name"] == "ikeclone_inside"
+    here.run("ip", "link", "add", "br0", "type", "bridge")
+    here.call(steering.refresh())
+    assert steering.describe()["transmit steering"] == f"{said}; XDP (generic) on br0, {over}"
+    here.call(steering.steer(ARRIVAL))
+    assert "XDP: it has another XDP program: ours, for the other way" in steering.describe()["receive steering"]
+    here.call(steering.stop())
+    assert xdp(here) is xdp(here, "br0") is None
