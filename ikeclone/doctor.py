@@ -14,6 +14,7 @@ from ikeclone import backends
 from ikeclone.backend import Backend
 from ikeclone.control.models import DoctorReport, Finding, Verdict
 from ikeclone.errors import BackendError
+from ikeclone.kernel_settings import examine_kernel
 from ikeclone.steering import GROUP as STEERING
 from ikeclone.steering import Settings, Steering
 
@@ -22,13 +23,12 @@ _CAPABILITIES: Final = {
     13: ("CAP_NET_RAW", "for ESP without UDP in user space"),
     10: ("CAP_NET_BIND_SERVICE", "for UDP port 500"),
 }
-_STRICT: Final = "1"  # net.ipv4.conf.*.rp_filter (RFC 3704)
 _UDP_ENCAP, _ESP_IN_UDP = 100, 2
 
 
 async def examine(running: Backend | None = None) -> DoctorReport:
     """Try everything out; `running` is the data plane of the daemon that asks."""
-    findings = [*_machine(), *_capabilities(), *await _data_planes(running), _udp_encapsulation(), *_settings()]
+    findings = [*_machine(), *_capabilities(), *await _data_planes(running), _udp_encapsulation(), *examine_kernel()]
     return DoctorReport(findings=[*findings, *await _devices()])
 
 
@@ -88,22 +88,6 @@ def _udp_encapsulation() -> Finding:
     return _finding("ESP in UDP", "good", "taken by the kernel")
 
 
-def _settings() -> Iterator[Finding]:
-    """Settings of the kernel that get in the way of tunnels."""
-    for path in sorted(Path("/proc/sys/net/ipv4/conf").iterdir()):
-        if path.name not in ("default", "lo") and _read(path / "rp_filter") == _STRICT:
-            name = f"net.ipv4.conf.{path.name}.rp_filter"
-            text = "1: drops decrypted packets whose way back is by another device"
-            yield _finding(name, "warning", text, f"sysctl {name}=2")
-    if _read(Path("/proc/sys/net/ipv4/ip_forward")) == "0":
-        name = "net.ipv4.ip_forward"
-        yield _finding(name, "note", "0: only this host itself is in a tunnel", f"a gateway needs sysctl {name}=1")
-    if _read(Path("/proc/sys/net/core/xfrm_larval_drop")) == "0":
-        name = "net.core.xfrm_larval_drop"
-        text = "0: queued packets ask for the clone of a wrong CPU"
-        yield _finding(name, "warning", text, f"sysctl {name}=1")
-
-
 async def _devices() -> list[Finding]:
     """How received packets find their CPU on each device."""
     for entry in entry_points(group=STEERING):
@@ -112,18 +96,10 @@ async def _devices() -> list[Finding]:
             survey = await steering.survey()
         except BackendError as error:
             return [_finding("receive steering", "note", f"none: {error}")]
-        return [_device(name, text) for name, text in survey.items()]
+        return [
+            _finding(
+                f"device {each.device}", "good" if each.works else "note", f"receive steering: {each.text}", each.advice
+            )
+            for each in survey
+        ]
     return [_finding("receive steering", "note", "no plugin for it is installed")]
-
-
-def _device(name: str, steering: str) -> Finding:
-    verdict: Verdict = "note" if steering.startswith("none") else "good"
-    return _finding(f"device {name}", verdict, f"receive steering: {steering}")
-
-
-def _read(path: Path) -> str:
-    """The content of a small file, or nothing where there is none."""
-    try:
-        return path.read_text().strip()
-    except OSError:
-        return ""

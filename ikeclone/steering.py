@@ -16,7 +16,7 @@ from ikeclone.backend import Path
 from ikeclone.errors import BackendError
 from ikeclone.selectors import IPAddress
 
-__all__ = ["Arrival", "Choice", "IPAddress", "Path", "Settings", "Steering", "SteeringError"]
+__all__ = ["Arrival", "Choice", "IPAddress", "Path", "Prospect", "Settings", "Steering", "SteeringError"]
 
 GROUP = "ikeclone.steering"
 
@@ -54,6 +54,16 @@ class Arrival:
     encapsulated: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Prospect:
+    """How the packets of a device could be steered, or why not; `advice` is what would make it better, or empty."""
+
+    device: str
+    text: str
+    works: bool
+    advice: str = ""
+
+
 class Steering(Protocol):
     """What steers, made of Settings. Every method raises SteeringError, with the reason, when the system refuses."""
 
@@ -81,6 +91,6 @@ class Steering(Protocol):
         """What an operator should know: each device, how its packets are steered, or why they are not."""
         ...
 
-    async def survey(self) -> Mapping[str, str]:
-        """For each network device, how its packets could be steered. Its traffic is not disturbed."""
+    async def survey(self) -> list[Prospect]:
+        """How the packets of each network device could be steered. Their traffic is not disturbed."""
         ...

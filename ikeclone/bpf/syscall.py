@@ -16,6 +16,8 @@ _LICENCE: Final = b"Apache-2.0\0"
 _POSSIBLE: Final = Path("/sys/devices/system/cpu/possible")
 _PROG_INFO, _PROG_INFO_NAME = 80, slice(64, 80)  # the size of struct bpf_prog_info up to its name, and the name
 NAME_LENGTH: Final = 15
+_LOG: Final = 1 << 16  # octets for what the verifier says
+_STATISTICS: Final = ("processed ", "verification time", "stack depth", "mark_precise")
 
 
 class _Command(IntEnum):
@@ -48,11 +50,31 @@ class Program:
     """A program in the kernel, while its descriptor `fd` is open or something has it attached."""
 
     def __init__(self, kind: ProgramType, code: bytes, name: str = "", flags: int = 0) -> None:
-        """Load it; `name` has at most 15 characters. Raises OSError where that is refused."""
+        """Load it; `name` has at most 15 characters. Raises OSError, with the verifier's reason."""
+        self._code = kind, code, name.encode(), flags
+        try:
+            self.fd = self._load()
+        except OSError as refusal:
+            raise OSError(refusal.errno, f"{refusal.strerror}{self._reason()}") from refusal
+
+    def _load(self, log: ctypes.Array[ctypes.c_char] | None = None) -> int:
+        kind, code, title, flags = self._code
         instructions, licence = _buffer(code), _buffer(_LICENCE)
-        count, title = len(code) // 8, name.encode()
         addresses = ctypes.addressof(instructions), ctypes.addressof(licence)
-        self.fd = _bpf(_Command.PROG_LOAD, _attributes("=IIQQ20xI16s", kind, count, *addresses, flags, title))
+        wanted = (1, len(log), ctypes.addressof(log)) if log else (0, 0, 0)  # log_level, log_size, log_buf
+        head = _attributes("=IIQQIIQ4xI16s", kind, len(code) // 8, *addresses, *wanted, flags, title)
+        return _bpf(_Command.PROG_LOAD, head)
+
+    def _reason(self) -> str:
+        """What the verifier says last, when asked to say anything, before its statistics."""
+        log = _buffer(bytes(_LOG))
+        try:
+            os.close(self._load(log))
+        except OSError:
+            lines = log.raw.rstrip(b"\0").decode(errors="replace").splitlines()
+            said = [line for line in lines if line and not line.startswith(_STATISTICS)]
+            return f" (the verifier: {said[-1]})" if said else ""
+        return ""
 
     def close(self) -> None:
         os.close(self.fd)
@@ -105,10 +127,20 @@ def name_of(program_id: int) -> str:
 
 def run(program: Program, packet: bytes) -> int:
     """What a program returns for a packet, which goes nowhere; raises OSError."""
+    return _run(program, packet, 1)[0]
+
+
+def duration(program: Program, packet: bytes, times: int) -> int:
+    """How many nanoseconds it takes for a packet, on average of so many times; raises OSError."""
+    return _run(program, packet, times)[1]
+
+
+def _run(program: Program, packet: bytes, times: int) -> tuple[int, int]:
     data = _buffer(packet)
-    attributes = _attributes("=IIIIQQ", program.fd, 0, len(packet), 0, ctypes.addressof(data), 0)
+    attributes = _attributes("=IIIIQQII", program.fd, 0, len(packet), 0, ctypes.addressof(data), 0, times, 0)
     _bpf(_Command.PROG_TEST_RUN, attributes)
-    return int(struct.unpack_from("=I", attributes, 4)[0])
+    answer, nanoseconds = struct.unpack_from("=I", attributes, 4)[0], struct.unpack_from("=I", attributes, 36)[0]
+    return int(answer), int(nanoseconds)
 
 
 def possible_cpus() -> int:

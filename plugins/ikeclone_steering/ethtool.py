@@ -19,6 +19,8 @@ _REQUEST: Final = struct.Struct("@16sP16x")  # struct ifreq: the device, and whe
 _CALL: Final = struct.Struct("@IIQ168sI")  # cmd, flow_type, data, the rule, rule_cnt
 _RULE: Final = struct.Struct("@I52s20x52s20xQI4x")  # struct ethtool_rx_flow_spec
 _SIZE: Final = 192  # of struct ethtool_rxnfc; the locations of rules begin at its last 4 octets
+_CHANNELS: Final = struct.Struct("=9I")  # struct ethtool_channels: cmd, four maxima, four counts, combined the last
+_FLAGS, _NTUPLE = struct.Struct("=II"), 1 << 27  # struct ethtool_value, ETH_FLAG_NTUPLE
 _CHOOSES, _ANYWHERE = 0x80000000, 0xFFFFFFFF  # RX_CLS_LOC_SPECIAL, RX_CLS_LOC_ANY
 _NO_RULE: Final = bytes(_RULE.size)
 
@@ -26,6 +28,7 @@ _NO_RULE: Final = bytes(_RULE.size)
 class Call(IntEnum):
     """What a call is for."""
 
+    GET_FLAGS = 0x25
     GET_HASH = 0x29
     SET_HASH = 0x2A
     GET_QUEUES = 0x2D
@@ -34,6 +37,7 @@ class Call(IntEnum):
     LIST_RULES = 0x30
     DELETE_RULE = 0x31
     INSERT_RULE = 0x32
+    GET_CHANNELS = 0x3C
 
 
 class Flow(IntEnum):
@@ -86,6 +90,16 @@ class Card:
     def queues(self) -> int:
         """How many queues packets are received in."""
         return self._data(Call.GET_QUEUES)
+
+    def channels(self) -> tuple[int, int]:
+        """How many combined queues there are, and how many there can be."""
+        numbers = _CHANNELS.unpack(call(self._name, _CHANNELS.pack(Call.GET_CHANNELS, *bytes(8))))
+        return numbers[8], numbers[4]
+
+    def takes_rules(self) -> bool:
+        """Whether rules (n-tuple filters) are on."""
+        _, flags = _FLAGS.unpack(call(self._name, _FLAGS.pack(Call.GET_FLAGS, 0)))
+        return bool(flags & _NTUPLE)
 
     def hashed(self, flow: Flow) -> Fields:
         """What the hash of such packets is made of; by it they are given to queues."""

@@ -10,6 +10,7 @@ import json
 import logging
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Final
@@ -73,6 +74,8 @@ class Journal:
                 log.warning("%s", error)
             else:
                 undone.append(change)
+        with suppress(OSError):  # it is not there, or keeps what could not be undone
+            self._directory.rmdir()
         return undone
 
     def _noted(self) -> Iterator[Change]:

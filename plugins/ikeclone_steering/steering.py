@@ -8,10 +8,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from ikeclone.steering import Arrival, IPAddress, Path, Settings, SteeringError
+from ikeclone.steering import Arrival, IPAddress, Path, Prospect, Settings, SteeringError
 from ikeclone_steering.links import Link
+from ikeclone_steering.survey import survey
 from ikeclone_steering.system import System
-from ikeclone_steering.ways import Way
+from ikeclone_steering.ways import Way, instead_of
 
 log = logging.getLogger(__name__)
 _ENCAPSULATION_PORT: Final = 4500  # RFC 3948 section 2.1
@@ -29,7 +30,7 @@ class _Device:
 
     def __str__(self) -> str:
         ways = [f"{how}: {count} SPIs" for how, count in Counter(self.spis.values()).items()]
-        return (", ".join(ways) or f"none on {self.name}") + _instead_of(self.refusals)
+        return (", ".join(ways) or f"none on {self.name}") + instead_of(self.refusals)
 
 
 class KernelSteering:
@@ -130,14 +131,10 @@ class KernelSteering:
         received = {"receive steering": devices or "from the first clone on, on the device of its peer"}
         return received if self._system is None else {**received, **self._system.inside.describe()}
 
-    async def survey(self) -> Mapping[str, str]:
+    async def survey(self) -> list[Prospect]:
         system = System(Settings())
         try:
-            links = [link for link in await system.links.all() if not link.loopback]
-            return {
-                link.name: f"{await _prospects(system.ways, link)}; receive queues: {link.queues}, MTU {link.mtu}"
-                for link in links
-            }
+            return await survey(await system.links.all(), system.ways)
         finally:
             system.close()
 
@@ -145,19 +142,3 @@ class KernelSteering:
         if self._system is None:
             raise SteeringError("the steering is not started")
         return self._system
-
-
-async def _prospects(ways: Iterable[Way], link: Link) -> str:
-    """The first way that a device has, and why not those before it."""
-    refusals: dict[str, str] = {}
-    for way in ways:
-        try:
-            return await way.prospect(link) + _instead_of(refusals)
-        except SteeringError as error:
-            refusals[way.title] = str(error)
-    return "none" + _instead_of(refusals)
-
-
-def _instead_of(refusals: Mapping[str, str]) -> str:
-    reasons = "; ".join(f"{title}: {reason}" for title, reason in refusals.items())
-    return f" (not {reasons})" if reasons else ""

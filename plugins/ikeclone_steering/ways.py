@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable, Mapping
 from typing import Generic, Protocol, TypeVar
 
 from ikeclone.steering import Arrival, SteeringError
@@ -30,6 +30,12 @@ class Way(Protocol):
     async def prospect(self, link: Link) -> str:
         """How it would steer here, for `doctor`. No traffic is disturbed to find out."""
         ...
+
+
+def instead_of(refusals: Mapping[str, str]) -> str:
+    """Why not the ways of these titles, to be put behind the one that it is."""
+    reasons = "; ".join(f"{title}: {reason}" for title, reason in refusals.items())
+    return f" (not {reasons})" if reasons else ""
 
 
 class Remembered(Generic[K, V]):

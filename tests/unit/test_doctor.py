@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import platform
 from importlib.metadata import EntryPoint
+from pathlib import Path
 
 import pytest
 
-from ikeclone import doctor
+from ikeclone import doctor, kernel_settings
 from ikeclone.control.models import DoctorReport, Finding
 from ikeclone.errors import BackendError
 from ikeclone.memory import MemoryBackend
@@ -64,8 +66,34 @@ def test_settings_that_drop_packets_come_with_advice(monkeypatch: pytest.MonkeyP
     try:
         namespace.run("sh", "-c", "echo 1 > /proc/sys/net/ipv4/conf/all/rp_filter")
         namespace.run("sh", "-c", "echo 0 > /proc/sys/net/core/xfrm_larval_drop")
+        namespace.run("sh", "-c", "echo 165 > /proc/sys/net/core/xfrm_acq_expires")
         report = namespace.call(doctor.examine())
     finally:
         namespace.close()
     for setting, advice in (("net.ipv4.conf.all.rp_filter", "2"), ("net.core.xfrm_larval_drop", "1")):
         assert (of(report, setting).verdict, of(report, setting).advice) == ("warning", f"sysctl {setting}={advice}")
+    expires = of(report, "net.core.xfrm_acq_expires")
+    assert (expires.verdict, expires.text[:4], expires.advice) == (
+        "note",
+        "165:",
+        "sysctl net.core.xfrm_acq_expires=30",
+    )
+
+
+async def test_modules_that_are_missing_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    directory = tmp_path / platform.release()
+    directory.mkdir()
+    monkeypatch.setattr(kernel_settings, "_MODULES", tmp_path)
+    monkeypatch.setattr(kernel_settings, "_LOADED", tmp_path)
+    assert [finding for finding in kernel_settings.examine_kernel() if finding.subject.startswith("module")] == []
+    (directory / "modules.builtin").write_text("kernel/net/xfrm/xfrm_user.ko\nkernel/drivers/net/tun.ko\n")
+    (directory / "modules.dep").write_text(
+        "kernel/net/ipv4/esp4.ko.xz: kernel/net/xfrm/xfrm_algo.ko.xz\nkernel/crypto/pcrypt.ko:\n"
+    )
+    found = {
+        finding.subject: finding.text for finding in kernel_settings.examine_kernel() if "module" in finding.subject
+    }
+    assert found == {
+        "module esp6": "missing: for IPsec over IPv6 by the kernel",
+        "module xfrm_interface": "missing: for ipsec-interface=",
+    }

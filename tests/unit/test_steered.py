@@ -15,7 +15,7 @@ from ikeclone.backend import ChildSa, Encr, EspKeys, EspSuite, Integ
 from ikeclone.ike.actions import ActivateChild, InstallChild, MoveChild, RemoveChild
 from ikeclone.memory import MemoryBackend
 from ikeclone.steered import Steered
-from ikeclone.steering import Arrival, Choice, Path, Settings, SteeringError
+from ikeclone.steering import Arrival, Choice, Path, Prospect, Settings, SteeringError
 
 PATH = Path(ip_address("198.51.100.1"), ip_address("198.51.100.2"))
 KEYS = EspKeys(bytes(20))
@@ -67,8 +67,8 @@ class Notebook:
     def describe(self) -> Mapping[str, str]:
         return {"receive steering": "a notebook"}
 
-    async def survey(self) -> Mapping[str, str]:
-        return {}
+    async def survey(self) -> list[Prospect]:
+        return []
 
 
 class Plain(MemoryBackend):

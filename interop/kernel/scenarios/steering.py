@@ -43,7 +43,7 @@ def run(lab: KernelLab) -> None:
     expect("with steering, packets in UDP decrypted on another CPU than their clone's", encapsulated[0], 0)
     spread = _measure(lab, "rps", CLONES)
     expect("CPUs that the packets of any SPI are decrypted on, with RPS", _cpus_of_an_spi(lab), {1})
-    expect("masks left", _masks(lab), 0)
+    expect("masks left", masks(lab), 0)
     figures = {"no": (elsewhere, there), "xdp": raw, "xdp, in UDP": encapsulated, "rps": spread}
     (lab.logs / "steering.json").write_text(json.dumps(figures, indent=2))
 
@@ -89,7 +89,7 @@ def _cpus_of_an_spi(lab: KernelLab) -> set[int]:
     return set(Counter(spi for spi, _ in _decrypted(lab)).values())
 
 
-def _masks(lab: KernelLab) -> int:
+def masks(lab: KernelLab) -> int:
     """The CPUs that RPS may give packets of the cable to."""
     mask = lab.east.run("sh", "-c", "mount -t sysfs sysfs /sys && cat /sys/class/net/eth1/queues/rx-0/rps_cpus")
     return int(mask.replace(",", ""), 16)

@@ -1,4 +1,4 @@
-"""Flows of a host, sent on one CPU, leave its gateway on the clones of all CPUs; a killed daemon leaves no program."""
+"""Flows of a host, sent on one CPU, leave its gateway on the clones of all CPUs; killed daemons leave nothing."""
 
 import json
 import sys
@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 from ikeclone.demo.namespaces import Namespace
 from interop.kernel.lab import CPUS, KernelLab, up
 from interop.kernel.scenarios.forwarding import HOSTS, behind
+from interop.kernel.scenarios.steering import masks
 from interop.kernel.states import states
 from interop.lab import EAST, WEST, expect
 
@@ -29,7 +30,7 @@ for number in range({FLOWS}):
 
 def run(lab: KernelLab) -> None:
     with networks(lab) as host:
-        east = lab.ikeclone(EAST, CLONES)
+        east = lab.ikeclone(EAST, CLONES, "steering=rps")
         west = lab.ikeclone(settings=CLONES)
         up(west)
         expect("CPUs that send without it", _senders(lab, host), {CPU})
@@ -44,6 +45,12 @@ def run(lab: KernelLab) -> None:
         expect("what a killed daemon leaves", (_program(lab, "eth1"), _program(lab, INSIDE)), (STEER, SPREAD))
         west = lab.ikeclone(settings=CLONES)
         expect("what the next one leaves of it", (_program(lab, "eth1"), _program(lab, INSIDE)), (None, None))
+        expect("whether east has a mask", masks(lab) > 0, True)
+        east.process.kill()
+        east.process.wait()
+        expect("whether a killed daemon leaves it", masks(lab) > 0, True)
+        east = lab.ikeclone(EAST)
+        expect("what the next one leaves of it", masks(lab), 0)
         expect("exit codes", [west.stop(), east.stop()], [0, 0])
 
 

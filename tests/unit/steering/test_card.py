@@ -11,7 +11,7 @@ from pathlib import Path as FilePath
 import pytest
 
 from ikeclone.steering import Arrival, Choice, Path, Settings
-from ikeclone_steering import ethtool, journal, rules
+from ikeclone_steering import ethtool, journal, queues, rules, survey
 from ikeclone_steering.ethtool import Call, Card, Fields, Flow, Rule
 from ikeclone_steering.links import Link
 from ikeclone_steering.queues import numbers
@@ -51,10 +51,10 @@ def card(monkeypatch: pytest.MonkeyPatch) -> FakeCard:
     card = FakeCard()
     monkeypatch.setattr(ethtool, "call", card.call)
 
-    async def queues(link: Link) -> dict[int, int]:
+    async def of_cpus(link: Link) -> dict[int, int]:
         return QUEUES
 
-    monkeypatch.setattr(rules, "queue_of_cpus", queues)
+    monkeypatch.setattr(rules, "queue_of_cpus", of_cpus)
     return card
 
 
@@ -225,3 +225,36 @@ def test_a_card_that_can_do_nothing_leaves_it_to_xdp(card: FakeCard, here: Names
 
 def test_lists_of_the_kernel() -> None:
     assert numbers("0-3,8") == [0, 1, 2, 3, 8]
+
+
+@pytest.mark.root
+def test_the_doctor_says_what_a_card_could_do_with_other_settings(
+    card: FakeCard, here: Namespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def shared(link: Link) -> dict[int, list[int]]:
+        return {0: [1], 1: [1], 2: [0, 1], 3: []}
+
+    monkeypatch.setattr(survey, "cpus_of_queues", shared)
+    card.filters = False
+    (found,) = here.call(KernelSteering(AUTO).survey())
+    assert found.works
+    assert found.text.startswith("rules of the card, to the queues of CPUs 0, 1, at most 4; receive queues: ")
+    assert found.advice.split("; ") == [
+        "ethtool -L eth0 combined 8 for more queues than its 4",
+        "ethtool -K eth0 ntuple on, if it can, for rules by SPI",
+        "the interrupt of receive queue 2 goes to 2 CPUs: one in /proc/irq/*/smp_affinity_list",
+        "the interrupts of receive queues 0, 1 go to CPU 1: one each in /proc/irq/*/smp_affinity_list",
+    ]
+    assert {struct.unpack_from("=I", octets)[0] for octets in card.calls} <= {
+        Call.GET_FLAGS, Call.GET_CHANNELS, Call.GET_HASH, Call.GET_QUEUES, Call.COUNT_RULES, Call.LIST_RULES
+    }  # fmt: skip
+
+
+def test_interrupts_that_bear_the_name_of_a_device(monkeypatch: pytest.MonkeyPatch, tmp_path: FilePath) -> None:
+    """As /proc/interrupts has those of i40e, ice and igb; eth1 is another device, and tx sends."""
+    rows = ("24: 1 2 PCI-MSI 1-edge eth0", "25: 1 2 PCI-MSI 2-edge i40e-eth0-TxRx-0", "26: 1 2 MSI 3-edge eth0-rx-1",
+            "27: 1 2 MSI 4-edge eth0-tx-1", "28: 1 2 MSI 5-edge eth1-TxRx-2", "29: 1 2 MSI 6-edge eth0-3",
+            "NMI: 1 2 Non-maskable interrupts")  # fmt: skip
+    (tmp_path / "interrupts").write_text("       CPU0 CPU1\n" + "\n".join(rows) + "\n")
+    monkeypatch.setattr(queues, "_INTERRUPTS", tmp_path / "interrupts")
+    assert queues._named("eth0") == {0: 25, 1: 26, 3: 29}

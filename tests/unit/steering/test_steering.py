@@ -10,13 +10,14 @@ import struct
 from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import ip_address
+from pathlib import Path as FilePath
 from typing import Any
 
 import pytest
 
 from ikeclone.bpf import Program, ProgramType
 from ikeclone.steering import Arrival, Choice, Path, Settings, SteeringError
-from ikeclone_steering import links
+from ikeclone_steering import journal, links
 from ikeclone_steering.links import Link, Links
 from ikeclone_steering.steering import KernelSteering
 from ikeclone_steering.xdp import Table
@@ -32,7 +33,8 @@ PASSING = bytes.fromhex("b700000002000000 9500000000000000")
 
 
 @pytest.fixture
-def here() -> Iterator[Namespace]:
+def here(tmp_path: FilePath, monkeypatch: pytest.MonkeyPatch) -> Iterator[Namespace]:
+    monkeypatch.setattr(journal, "DIRECTORY", tmp_path)
     left, right = Namespace(), Namespace()
     try:
         connect(left, right, [("198.51.100.1/24", "198.51.100.2/24")])
@@ -115,7 +117,7 @@ def test_the_program_of_somebody_else_stays(here: Namespace, steering: KernelSte
     theirs = here.call(attach())
     here.call(steering.steer(ARRIVAL))
     survey = here.call(KernelSteering(AUTO).survey())
-    assert "XDP: it has another XDP program: somebody" in survey["eth0"]
+    assert "XDP: it has another XDP program: somebody" in survey[0].text
     reason = "none on eth0 (not XDP: it has another XDP program: somebody)"
     assert steering.describe() == {"receive steering": reason}
     here.call(steering.stop())
@@ -135,9 +137,12 @@ def test_the_loopback_device_is_left_alone(here: Namespace, steering: KernelStee
 def test_a_survey_leaves_every_device_as_it_is(here: Namespace) -> None:
     here.run("ip", "link", "add", "br0", "type", "bridge")
     found = here.call(KernelSteering(XDP).survey())
-    assert sorted(found) == ["br0", "eth0"]
-    assert all(text.startswith("XDP, in the driver if that can") and "MTU 1500" in text for text in found.values())
-    assert all("rules of the card: it takes none (Operation not supported)" in text for text in found.values())
+    assert sorted(each.device for each in found) == ["br0", "eth0"]
+    for each in found:
+        assert each.works
+        assert each.text.startswith("XDP, in the driver if that can")
+        assert "rules of the card: it takes none (Operation not supported)" in each.text
+        assert "MTU 1500" in each.text
     assert xdp(here) is None
 
 
@@ -205,3 +210,10 @@ def test_devices_of_networks_behind_are_taken_as_they_come(here: Namespace) -> N
     assert "XDP: it has another XDP program: ours, for the other way" in steering.describe()["receive steering"]
     here.call(steering.stop())
     assert xdp(here) is xdp(here, "br0") is None
+    assert list(journal.DIRECTORY.iterdir()) == []
+
+
+def test_a_program_that_the_verifier_refuses_is_an_error_with_its_reason() -> None:
+    exits_without_an_answer = bytes.fromhex("9500000000000000")
+    with pytest.raises(OSError, match=r"Permission denied \(the verifier: R0 !read_ok\)"):
+        Program(ProgramType.XDP, exits_without_an_answer, "refused")
