@@ -20,6 +20,7 @@ SAID = {
     "xdp": "XDP (native) on eth1, by SPI to the CPU of its clone",
     "rps": "RPS on eth1, by SPI or UDP ports to a CPU, always the same",
 }
+READ_MASK = "mount -t sysfs sysfs /sys && cat /sys/class/net/eth1/queues/rx-0/rps_cpus"
 # By the SPI that a packet came with and the CPU that goes on with it after decryption.
 RULES = """\
 table inet steering {
@@ -91,5 +92,4 @@ def _cpus_of_an_spi(lab: KernelLab) -> set[int]:
 
 def masks(lab: KernelLab) -> int:
     """The CPUs that RPS may give packets of the cable to."""
-    mask = lab.east.run("sh", "-c", "mount -t sysfs sysfs /sys && cat /sys/class/net/eth1/queues/rx-0/rps_cpus")
-    return int(mask.replace(",", ""), 16)
+    return int(lab.east.run("unshare", "--mount", "sh", "-c", READ_MASK).replace(",", ""), 16)
