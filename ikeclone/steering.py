@@ -14,9 +14,8 @@ from typing import Protocol
 
 from ikeclone.backend import Path
 from ikeclone.errors import BackendError
-from ikeclone.selectors import IPAddress
 
-__all__ = ["Arrival", "Choice", "IPAddress", "Path", "Prospect", "Settings", "Steering", "SteeringError"]
+__all__ = ["Arrival", "Choice", "Path", "Prospect", "Settings", "Steering", "SteeringError"]
 
 GROUP = "ikeclone.steering"
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from ikeclone.steering import Arrival, IPAddress, Path, Prospect, Settings, SteeringError
+from ikeclone.steering import Arrival, Path, Prospect, Settings, SteeringError
 from ikeclone_steering.links import Link
 from ikeclone_steering.survey import survey
 from ikeclone_steering.system import System
@@ -112,9 +112,9 @@ class KernelSteering:
         present = {link.index for link in await system.links.all()}
         for index in self._devices.keys() - present:
             del self._devices[index]
-        towards: dict[IPAddress, int] = {}
+        towards: dict[str, int] = {}
         for arrival in list(self._arrivals.values()):
-            peer = arrival.path.remote
+            peer = str(arrival.path.remote)
             if peer not in towards:
                 towards[peer] = await self._device_towards(system, arrival)
             if towards[peer] not in (_NOWHERE, self._places.get(arrival.spi)):
