@@ -30,6 +30,7 @@ def endpoint(local: End, remote: End, number: int) -> Endpoint:
     """A host with one connection."""
     backend = MemoryBackend(frozenset(range(4)), 0x1000 * (number + 1))
     made = Endpoint(backend, os.urandom, lambda: datetime.now(UTC), NOW, Credentials((Secret((), b"of them all"),)))
+    made.addresses((local.address,) if local.address else (), NOW)
     made.add(connection(local, remote), NOW)
     return made
 
