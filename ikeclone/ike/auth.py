@@ -228,7 +228,8 @@ class AuthResponder:
         return (*sa.tunnel.reauth.lifetime(), *child, *mobike.answer(sa), *message_ids.agree(sa, request), *ticket)
 
     def _establish(self, tunnel: Tunnel, peer: Identity, request: Message, now: float, *, contact: bool) -> None:
-        self.sa.tunnel = tunnel = tunnel.serving(peer, self.sa.path)
+        tunnel = tunnel.serving(peer, self.sa.path)
+        self.sa.pass_to(tunnel)
         mobike.agree(self.sa, request, decides=False)
         self.sa.enter(State.ESTABLISHED)
         tunnel.established(self.sa, now, peer, initial_contact=contact)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def holds_back(sa: IkeSa) -> bool:
     """Whether the peer is about to authenticate an IKE SA that it asked for, and has the higher SPI: it goes first."""
-    others = (other for other in sa.tunnel.endpoint.ike_sas() if other.state is State.HALF_OPEN)
+    others = (other for other in sa.tunnel.endpoint.half_open if other.state is State.HALF_OPEN)
     ends = sa.path.local, sa.path.remote
     return any((other.path.local, other.path.remote) == ends and other.spi_i > sa.spi_i for other in others)
 
@@ -26,7 +26,7 @@ def holds_back(sa: IkeSa) -> bool:
 def give_way(sa: IkeSa, now: float) -> None:
     """The peer's IKE SA is there: connections that may use it stop asking for one of their own."""
     owner = sa.tunnel
-    for tunnel in [t for t in owner.endpoint.tunnels.values() if t is owner or sharing.may_share(t, owner)]:
+    for tunnel in (owner, *(t for t in owner.endpoint.configured if t is not owner and sharing.may_share(t, owner))):
         if _stop(tunnel):
             tunnel.wanted = True
             tunnel.note(Kind.PROGRESS, f"the peer's IKE SA #{sa.serial} is there first")

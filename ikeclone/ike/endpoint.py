@@ -68,13 +68,13 @@ class Endpoint:
         self.credentials = credentials
         # All connections, with the instances of those for any number of peers; and without them.
         self.tunnels: dict[str, Tunnel] = {}
-        self._configured: list[Tunnel] = []
+        self.configured: list[Tunnel] = []
         self.holdings = Holdings()
         self.contacts = Contacts()
         self.inquiries = Inquiries(self, credentials.revocation, now)
         self._sas: dict[bytes, IkeSa | Opening] = {}
         self._answered: dict[tuple[Path, bytes], _Answered] = {}
-        self._half_open: set[IkeSa] = set()
+        self.half_open: set[IkeSa] = set()
         self._cookies = Cookies(random, now)
         self.tickets = Tickets(random)
 
@@ -83,7 +83,7 @@ class Endpoint:
     def add(self, connection: Connection, now: float) -> None:
         """Take a connection; `auto=start` brings it up at once."""
         tunnel = self.tunnels[connection.name] = Tunnel(self, connection)
-        self._configured.append(tunnel)
+        self.configured.append(tunnel)
         if connection.auto is Auto.START:
             try:
                 tunnel.initiate(now)
@@ -248,10 +248,12 @@ class Endpoint:
     def register(self, sa: IkeSa | Opening) -> None:
         """Messages to this SA's local SPI go to it."""
         self._sas[sa.local_spi] = sa
+        if isinstance(sa, IkeSa):
+            sa.tunnel.own[sa] = None
 
     def authenticated(self, sa: IkeSa) -> None:
         """The peer of this IKE SA has proved who it is."""
-        self._half_open.discard(sa)
+        self.half_open.discard(sa)
         self.contacts.add(sa)
 
     def forget(self, sa: IkeSa | Opening) -> None:
@@ -260,8 +262,9 @@ class Endpoint:
         if self._sas.get(sa.local_spi) is sa:
             del self._sas[sa.local_spi]
         if isinstance(sa, IkeSa):
+            sa.tunnel.own.pop(sa, None)
             self.contacts.remove(sa)
-            self._half_open.discard(sa)
+            self.half_open.discard(sa)
             self._answered.pop((sa.init_path, sa.spi_i), None)
 
     def _abort(self, sa: IkeSa | Opening, now: float) -> None:
@@ -291,13 +294,12 @@ class Endpoint:
 
     def _open(self, message: Message, data: bytes, path: Path, now: float) -> None:
         settings = self.host.settings
-        half_open = len(self._half_open)
-        busy = half_open >= settings.cookie_threshold
+        busy = self.busy
         if (away := redirect_init(self.host, message, path.local, busy=busy)) is not None:
             self.host.count("redirected")
             self._send_unprotected(message.header, away, path)
             return
-        if half_open >= settings.half_open_limit:
+        if len(self.half_open) >= settings.half_open_limit:
             self.host.count("too many half-open ike sas")
             return
         if busy and not self._has_cookie(message, path, now):
@@ -307,7 +309,7 @@ class Endpoint:
         responder = sa.tunnel.half_open(sa, opened.record, tunnels)
         sa.handlers = IntermediateResponder(sa, opened.record, responder.respond).handlers()
         self.register(sa)
-        self._half_open.add(sa)
+        self.half_open.add(sa)
         self._answered[(path, sa.spi_i)] = _Answered(data, opened.record.response, sa)
         self.host.timers.set(sa, "half-open", now + settings.half_open_lifetime, lambda at: self._close_half(sa, at))
         self.host.send((opened.record.response,), path)
@@ -323,7 +325,7 @@ class Endpoint:
     @property
     def busy(self) -> bool:
         """Whether so many IKE SAs are half-open that this is perhaps an attack."""
-        return len(self._half_open) >= self.host.settings.cookie_threshold
+        return len(self.half_open) >= self.host.settings.cookie_threshold
 
     def _close_half(self, sa: IkeSa, now: float) -> None:
         if sa.state is State.HALF_OPEN:
@@ -344,7 +346,7 @@ class Endpoint:
 
     def _candidates(self, path: Path) -> tuple[Tunnel, ...]:
         """The connections between these addresses; the ones that name the peer first."""
-        fitting = [tunnel for tunnel in self._configured if is_between(tunnel, path)]
+        fitting = [tunnel for tunnel in self.configured if is_between(tunnel, path)]
         return tuple(sorted(fitting, key=lambda t: t.connection.remote.address is None))
 
     def _refuse(self, header: Header, notify: Notify, path: Path, reason: str) -> None:

@@ -125,6 +125,12 @@ class IkeSa:
         """Use other keys once the request that is being handled is answered."""
         self._next_keys = keys
 
+    def pass_to(self, tunnel: Tunnel) -> None:
+        """Belong to another connection from now on."""
+        self.tunnel.own.pop(self, None)
+        self.tunnel = tunnel
+        tunnel.own[self] = None
+
     @property
     def local_spi(self) -> bytes:
         """The SPI that the peer addresses us by."""

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 def may_share(one: Tunnel, other: Tunnel) -> bool:
     """Whether an IKE SA of one is as good for the other; not if its peer may be any of several."""
     single = one.template is None and other.template is None and one.connection.remote.address is not None
-    return single and not one.connection.remote.pools and _ends(one.connection) == _ends(other.connection)
+    near = one.connection.remote.address == other.connection.remote.address  # most are not: the rest takes longer
+    return single and near and not one.connection.remote.pools and _ends(one.connection) == _ends(other.connection)
 
 
 def _ends(connection: Connection) -> tuple[object, ...]:
@@ -36,13 +37,13 @@ def _end(end: End) -> End:
 
 def usable_by(tunnel: Tunnel) -> IkeSa | None:
     """The IKE SA of another connection that this one may use."""
-    others = (other for other in tunnel.endpoint.tunnels.values() if other is not tunnel and other.usable)
+    others = (other for other in tunnel.endpoint.configured if other is not tunnel and other.usable)
     return next((other.ike for other in others if may_share(other, tunnel)), None)
 
 
 def under_way(tunnel: Tunnel) -> Tunnel | None:
     """Another connection that is asking for an IKE SA which this one may use."""
-    others = (other for other in tunnel.endpoint.tunnels.values() if other is not tunnel and other.initiating)
+    others = (other for other in tunnel.endpoint.configured if other is not tunnel and other.initiating)
     return next((other for other in others if may_share(other, tunnel)), None)
 
 
@@ -62,7 +63,7 @@ def disappoint(tunnel: Tunnel, now: float, reason: str) -> None:
 
 
 def _waiting(tunnel: Tunnel) -> list[Tunnel]:
-    return [other for other in tunnel.endpoint.tunnels.values() if other.awaits is tunnel]
+    return [other for other in tunnel.endpoint.configured if other.awaits is tunnel]
 
 
 def users(sa: IkeSa) -> list[Tunnel]:
@@ -88,7 +89,7 @@ def leave(tunnel: Tunnel, sa: IkeSa, now: float) -> bool:
     if children:
         sa.enqueue(DeleteChildren(sa, children), now)
     if sa.tunnel is tunnel:
-        sa.tunnel = others[0]
+        sa.pass_to(others[0])
         sa.tunnel.reauth.inherit(sa, now)
     return True
 
@@ -96,7 +97,7 @@ def leave(tunnel: Tunnel, sa: IkeSa, now: float) -> bool:
 def for_traffic(sa: IkeSa, message: Message) -> Tunnel:
     """Whose Child SA a request means, of the connections that the IKE SA's peer may use; those that use it first."""
     owner = sa.tunnel
-    sharing = (t for t in owner.endpoint.tunnels.values() if t is not owner and may_share(t, owner))
+    sharing = (t for t in owner.endpoint.configured if t is not owner and may_share(t, owner))
     candidates = sorted(sharing, key=lambda tunnel: tunnel.ike is not sa)
     fitting = [t for t in (owner, *candidates) if has_traffic(t.connection, sa.path, message)]
     same = (t for t in fitting if t.clones.has_same_traffic(*traffic_of(t.connection, sa.path, message)))

@@ -50,7 +50,9 @@ class Tunnel:
     def __init__(self, endpoint: Endpoint, connection: Connection, template: Tunnel | None = None) -> None:
         self.endpoint, self.host, self.connection = endpoint, endpoint.host, connection
         self.template, self.instances = template, Instances(self)
+        # The IKE SA that it uses; and those that are its own, in their order.
         self.ike: IkeSa | None = None
+        self.own: dict[IkeSa, None] = {}
         self.initiation: Opening | None = None
         # Whether an IKE SA without a Child SA will do (RFC 6023).
         self.ike_only = False
@@ -133,7 +135,7 @@ class Tunnel:
     def _end_if_unused(self) -> None:
         if self.initiation is not None or self.ike is not None:
             return
-        if any(sa.tunnel is self and sa.state is not State.DEAD for sa in self.endpoint.ike_sas()):
+        if any(sa.state is not State.DEAD for sa in self.own):
             return
         self.irac.release()
         self.iras.release()
@@ -257,7 +259,7 @@ class Tunnel:
 
     def sas(self, *states: State) -> list[IkeSa]:
         """The connection's IKE SAs in these states."""
-        return [sa for sa in self.endpoint.ike_sas() if sa.tunnel is self and sa.state in states]
+        return [sa for sa in self.own if sa.state in states]
 
     # The IKE SA
 
