@@ -166,6 +166,7 @@ def redirect_auth(sa: IkeSa, tunnel: Tunnel, now: float) -> Payloads:
     target = fitting[sa.spi_i[0] % len(fitting)]
     tunnel.note(Kind.PROGRESS, f"sending {sa.path.remote} to {target}")
     sa.tunnel = tunnel
+    tunnel.endpoint.authenticated(sa)
     answer = {ExchangeType.INFORMATIONAL: lambda message, at: respond_informational(sa, message, at)}
     sa.enter(State.ESTABLISHED, answer)
     sa.host.timers.set(sa, "expire", now + PATIENCE, lambda at: sa.close(at, "the peer did not leave"))

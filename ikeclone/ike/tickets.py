@@ -37,13 +37,15 @@ class Tickets:
     def __init__(self, random: Callable[[int], bytes]) -> None:
         self._random = random
         self._sessions: dict[bytes, Session] = {}
+        self._of: dict[tuple[str, Identity | None], bytes] = {}
 
     def issue(self, session: Session) -> bytes:
         """A ticket for a session; the peer's former one is good no more, and the oldest of too many."""
         self.forget(session.connection, session.peer)
         while len(self._sessions) >= MOST:
-            del self._sessions[next(iter(self._sessions))]
-        ticket = self._random(SIZE)
+            oldest = next(iter(self._sessions.values()))
+            self.forget(oldest.connection, oldest.peer)
+        ticket = self._of[session.connection, session.peer] = self._random(SIZE)
         self._sessions[ticket] = session
         return ticket
 
@@ -54,6 +56,5 @@ class Tickets:
 
     def forget(self, connection: str, peer: Identity | None) -> None:
         """A peer's IKE SA has ended for good: it is not resumed."""
-        gone = [ticket for ticket, each in self._sessions.items() if (each.connection, each.peer) == (connection, peer)]
-        for ticket in gone:
-            del self._sessions[ticket]
+        if (ticket := self._of.pop((connection, peer), None)) is not None:
+            self._sessions.pop(ticket, None)
