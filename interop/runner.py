@@ -22,7 +22,7 @@ from rich.table import Table
 from ikeclone.demo.daemons import failure
 from interop import telling
 
-LIMIT = 180  # seconds for a scenario that names no LIMIT of its own
+LIMIT = 300  # seconds for a scenario that names no LIMIT of its own
 OUTCOME = "outcome.json"
 
 
