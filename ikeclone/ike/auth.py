@@ -139,7 +139,7 @@ class Authenticate(Exchange):
         mobike.agree(self.sa, message, decides=True)
         message_ids.agree(self.sa, message)
         peer = Identity(self._peer.type, self._peer.data)
-        self.sa.tunnel.established(self.sa, now, peer, initial_contact=False)
+        self.sa.tunnel.succession.established(self.sa, now, peer, initial_contact=False)
         self.sa.tunnel.reauth.heed(message, now)
         resume.keep(self.sa, message, peer, now)
         self._child.take(message, now)
@@ -232,7 +232,7 @@ class AuthResponder:
         self.sa.pass_to(tunnel)
         mobike.agree(self.sa, request, decides=False)
         self.sa.enter(State.ESTABLISHED)
-        tunnel.established(self.sa, now, peer, initial_contact=contact)
+        tunnel.succession.established(self.sa, now, peer, initial_contact=contact)
 
     def _prove(self, proofs: Proofs, peer: Identity, message: Message) -> Payloads:
         mine = IdR(proofs.me.type, proofs.me.data)

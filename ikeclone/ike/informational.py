@@ -136,3 +136,9 @@ def _delete_children(sa: IkeSa, spis: Sequence[bytes], now: float) -> Payloads:
     for child in going:
         child.tunnel.children.remove(sa, child, now, by_peer=True)
     return (Delete(ProtocolId.ESP, ours),) if ours else ()
+
+
+def take_down(sa: IkeSa, reason: str, now: float) -> None:
+    """Delete an IKE SA, unless it is on its way out."""
+    if sa.state is State.ESTABLISHED:
+        sa.finish(DeleteIke(sa, reason), now)

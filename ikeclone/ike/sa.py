@@ -340,7 +340,7 @@ class IkeSa:
         self.children.clear()
         self.requests.hand_over(new)
         new._finishing, self._finishing = self._finishing, False
-        self.tunnel.superseded(self, new)
+        self.tunnel.succession.superseded(self, new)
         new.pump(now)
 
     def adopt(self, now: float) -> None:
@@ -386,4 +386,4 @@ class IkeSa:
             self.host.timers.set(self, "forget", now + self._linger, lambda _: self.tunnel.forget(self))
         else:
             self.tunnel.forget(self)
-        self.tunnel.closed(self, now, reason, peer_dead=peer_dead)
+        self.tunnel.succession.closed(self, now, reason, peer_dead=peer_dead)

@@ -13,9 +13,8 @@ from ikeclone.ike.auth import Authenticate, AuthResponder
 from ikeclone.ike.child import ChildState
 from ikeclone.ike.children import Children
 from ikeclone.ike.clones import Clones
-from ikeclone.ike.contact import close_former
 from ikeclone.ike.established import settle
-from ikeclone.ike.informational import DeleteIke
+from ikeclone.ike.informational import DeleteIke, take_down
 from ikeclone.ike.init import Initiation
 from ikeclone.ike.instances import Instances
 from ikeclone.ike.intermediate import Intermediate
@@ -33,6 +32,7 @@ from ikeclone.ike.resume import Resumption
 from ikeclone.ike.revival import Revival
 from ikeclone.ike.roaming import way
 from ikeclone.ike.sa import IkeSa, State
+from ikeclone.ike.succession import Succession
 from ikeclone.ike.tickets import Session
 from ikeclone.numbers import KeMethod
 from ikeclone.wire.message import Message
@@ -66,6 +66,7 @@ class Tunnel:
         self.openings = Openings(self)
         self.reauth = Reauthentication(self)
         self.revival = Revival(self)
+        self.succession = Succession(self)
         self.redirects: Redirects = Redirects(self)
         # The connection whose IKE SA is on its way and will do for this one too.
         self.awaits: Tunnel | None = None
@@ -132,7 +133,8 @@ class Tunnel:
         if self.template is not None:
             self.template.instances.claim(self, remote)
 
-    def _end_if_unused(self) -> None:
+    def end_if_unused(self) -> None:
+        """Give back what a peer had, once there is no IKE SA and none on its way."""
         if self.initiation is not None or self.ike is not None:
             return
         if any(sa.state is not State.DEAD for sa in self.own):
@@ -207,10 +209,10 @@ class Tunnel:
             self.note(Kind.IKE_DOWN, "the connection is down")
         elif sharing.leave(self, self.ike, now):
             self.ike = None
-            self._end_if_unused()
+            self.end_if_unused()
             self.note(Kind.IKE_DOWN, "the connection is down; its IKE SA serves others")
         else:
-            _finish(self.ike, "taken down", now)
+            take_down(self.ike, "taken down", now)
 
     def rekey(self, now: float, ike: bool, reauth: bool = False) -> int:
         """Rekey the IKE SA, authenticating anew or not, or every Child SA; how many that are.
@@ -294,79 +296,12 @@ class Tunnel:
             self.note(Kind.FAILED, reason)
             self.revival.plan(now)
         sharing.disappoint(self, now, reason)
-        self._end_if_unused()
-
-    def established(self, sa: IkeSa, now: float, peer: Identity, *, initial_contact: bool) -> None:
-        """The peer is authenticated. Of two IKE SAs with it, one goes."""
-        former, self.ike, self.peer = self.ike, sa, peer
-        sa.identities = self.proofs(sa.path).me, peer
-        self.endpoint.authenticated(sa)
-        self.wanted = self.wanted or sa.initiator or self.connection.auto is Auto.KEEP
-        self.revival.done()
-        self.settle(sa, now)
-        self.reauth.established(sa, now)
-        self.note(Kind.IKE_UP, f"#{sa.serial}: IKE SA established with {peer} at {sa.path.remote}, {sa.suite}")
-        if initial_contact:
-            close_former(sa, now)
-        if former is not None and former.state is State.ESTABLISHED:
-            renewed = former.tunnel is self and former.established <= sa.created
-            if renewed or not sharing.leave(self, former, now):
-                self._keep_one(former, sa, now)
-        if not sa.initiator:
-            crossing.give_way(sa, now)
-        sharing.go_on(self, now)
+        self.end_if_unused()
 
     def settle(self, sa: IkeSa, now: float) -> None:
         """Let an IKE SA answer all that an established one does, and start its timers."""
         sa.established = now
         settle(sa, now)
-
-    def _keep_one(self, former: IkeSa, new: IkeSa, now: float) -> None:
-        """An older IKE SA gives way; when both sides initiated at once, the one with the lower SPI does."""
-        if former.established <= new.created:
-            self.note(Kind.PROGRESS, f"#{former.serial}: replaced by #{new.serial}")
-            if not new.initiator:
-                self.reauth.make_room(former, new, now)
-            return
-        redundant = min(former, new, key=lambda sa: sa.spi_i)
-        self.ike = new if redundant is former else former
-        if redundant.initiator:
-            self.host.timers.set(redundant, "redundant", now, lambda at: _finish(redundant, "redundant", at))
-
-    def superseded(self, old: IkeSa, new: IkeSa) -> None:
-        """The IKE SA was rekeyed."""
-        for tunnel in {self, *sharing.users(old)}:
-            if tunnel.ike is old:
-                tunnel.ike = new
-            tunnel.children.senders.carried_over(new)
-        self.note(Kind.IKE_REKEYED, f"#{new.serial}: IKE SA rekeyed, replaces #{old.serial}")
-
-    def closed(self, sa: IkeSa, now: float, reason: str, *, peer_dead: bool) -> None:
-        """An IKE SA has ended, whichever it was."""
-        for tunnel in (self, *(user for user in sharing.users(sa) if user is not self)):
-            tunnel._ended(sa, now, reason, peer_dead=peer_dead)
-            tunnel._end_if_unused()
-
-    def _ended(self, sa: IkeSa, now: float, reason: str, *, peer_dead: bool) -> None:
-        if self.ike is sa:
-            # The peer may end the one of two simultaneous IKE SAs that we would have kept.
-            self.ike = sharing.heir(self)
-            self.note(Kind.IKE_DOWN, f"#{sa.serial}: IKE SA ended: {reason}")
-            if not peer_dead:
-                resume.forget(self)
-        elif sa.established < 0 and sa.initiator and self.usable:
-            self.reauth.failed(now, reason)
-            return
-        elif self.ike is None and sa.established < 0 and sa.initiator:
-            self.note(Kind.FAILED, reason)
-            sharing.disappoint(self, now, reason)
-        else:
-            if peer_dead:
-                self.note(Kind.PROGRESS, f"#{sa.serial}: former IKE SA given up: {reason}")
-            return
-        self.wanted = self.wanted and (peer_dead or self.connection.stays_up)
-        if self.ike is None and self.initiation is None:
-            self.revival.plan(now)
 
     def forget(self, sa: IkeSa) -> None:
         """No message of this SA is answered any more."""
@@ -404,8 +339,3 @@ class Tunnel:
             self.ike = None
         else:
             sa.finish(DeleteIke(sa, "it has no Child SA"), now)
-
-
-def _finish(sa: IkeSa, reason: str, now: float) -> None:
-    if sa.state is State.ESTABLISHED:
-        sa.finish(DeleteIke(sa, reason), now)
