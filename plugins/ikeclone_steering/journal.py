@@ -9,6 +9,7 @@ import hashlib
 import json
 import logging
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -22,7 +23,7 @@ DIRECTORY: Final = Path("/run/ikeclone")
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class Change(ABC):
     """A change of one device. The fields of a subclass, numbers and strings, are what it takes to undo it."""
 
     KINDS: ClassVar[dict[str, type[Change]]] = {}
@@ -32,13 +33,13 @@ class Change:
     def __init_subclass__(cls) -> None:
         Change.KINDS[cls.__name__] = cls
 
+    @abstractmethod
     def do(self) -> None:
         """Make it; raises OSError."""
-        raise NotImplementedError
 
+    @abstractmethod
     def undo(self) -> None:
         """Put everything back that nobody else has changed since; raises OSError."""
-        raise NotImplementedError
 
 
 class Journal:

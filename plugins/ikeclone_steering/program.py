@@ -12,7 +12,7 @@ _IPV4, _IPV6, _VLAN, _SERVICE_VLAN = 0x0800, 0x86DD, 0x8100, 0x88A8
 _ESP, UDP, _UDP_HEADER = 50, 17, 8
 _ENCAPSULATION_PORT: Final = 4500  # RFC 3948 section 2.1
 IPV4_HEADER, IPV6_HEADER = 20, 40
-FRAGMENT: Final = 0x3FFF  # More Fragments, and the offset (RFC 791 section 3.1)
+_FRAGMENT: Final = 0x3FFF  # More Fragments, and the offset (RFC 791 section 3.1)
 _SPI_AND_NUMBER: Final = 8  # RFC 4303 section 2
 
 _MAP_LOOKUP, _REDIRECT_MAP = 1, 51
@@ -62,17 +62,22 @@ def ethernet(code: Code) -> None:
 
 
 def _ipv4(code: Code) -> None:
-    length = Reg.R4
     need(code, IPV4_HEADER)
+    behind_ipv4(code, fragments="pass")
+    code.go("transport")
+
+
+def behind_ipv4(code: Code, *, fragments: str) -> None:
+    """Note the protocol and go to what follows the header and its options; fragments go elsewhere."""
+    length = Reg.R4
     code.load(Size.H, Reg.R0, CURSOR, 6)
-    code.jump(Jump.SET, Reg.R0, socket.htons(FRAGMENT), "pass")
+    code.jump(Jump.SET, Reg.R0, socket.htons(_FRAGMENT), fragments)
     code.load(Size.B, PROTOCOL, CURSOR, 9)
     code.load(Size.B, length, CURSOR, 0)
     code.alu(Op.AND, length, 0x0F)
     code.alu(Op.LSH, length, 2)
     code.jump(Jump.LT, length, IPV4_HEADER, "pass")
     code.alu(Op.ADD, CURSOR, length)
-    code.go("transport")
 
 
 def _ipv6(code: Code) -> None:

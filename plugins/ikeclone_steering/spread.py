@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import socket
 from typing import Final
 
 from ikeclone.bpf import Code, Jump, Map, Op, Reg, Size
 from ikeclone_steering.program import (
     CURSOR,
-    FRAGMENT,
     IPV4_HEADER,
     IPV6_HEADER,
     PROTOCOL,
+    behind_ipv4,
     ethernet,
     finished,
     need,
@@ -43,18 +42,10 @@ def to_cpu_of_flow(cpu_of_slot: Map, slots: int, cpus: Map) -> bytes:
 
 
 def _ipv4(code: Code) -> None:
-    length = Reg.R4
     need(code, IPV4_HEADER)
     code.move(_HASH, 0)
     _mix(code, Size.W, 12, 16)
-    code.load(Size.H, Reg.R0, CURSOR, 6)
-    code.jump(Jump.SET, Reg.R0, socket.htons(FRAGMENT), "spread")
-    code.load(Size.B, PROTOCOL, CURSOR, 9)
-    code.load(Size.B, length, CURSOR, 0)
-    code.alu(Op.AND, length, 0x0F)
-    code.alu(Op.LSH, length, 2)
-    code.jump(Jump.LT, length, IPV4_HEADER, "pass")
-    code.alu(Op.ADD, CURSOR, length)
+    behind_ipv4(code, fragments="spread")
     code.go("ports")
 
 
