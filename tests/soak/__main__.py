@@ -21,6 +21,7 @@ from tests.pair.network import Network
 
 DAY = 24 * 3600.0
 WARM_UP = 10
+TELLING = 50
 TIMING = Timing(dpd_delay=4 * 3600.0)
 
 
@@ -79,6 +80,8 @@ def soak(tunnels: int, days: int, loss: float) -> None:
             totals += live(net, DAY)
         if day + 1 == min(WARM_UP, days):
             before = memory()
+        if (day + 1) % TELLING == 0:
+            sys.stderr.write(f"day {day + 1}: {totals['exchanges']} exchanges, {memory():.1f} MiB\n")
     seconds, after = time.monotonic() - begun, memory()
     for net in nets:
         check(net)
