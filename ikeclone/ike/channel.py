@@ -80,6 +80,7 @@ class Channel:
     def repeats(self, message: Message, datagram: bytes) -> bool:
         """Whether this calls for the response to a request again; its answer may have been what changed the keys."""
         if (payload := _sealed(message)) is None:
+            self._host.count("unprotected message")
             return False
         protections = (self._protection,) if self._former is None else (self._protection, self._former)
         if any(protection.opens(payload, datagram) for protection in protections):

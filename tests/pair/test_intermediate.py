@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import pytest
 
+from ikeclone.backend import Path
 from ikeclone.crypto.registry import parse_ike
+from ikeclone.ike.actions import Kind
 from ikeclone.ike.host import Settings
 from ikeclone.ike.sa import State
 from ikeclone.numbers import ExchangeType, KeMethod, NotifyType
-from ikeclone.wire.message import Message, parse_message
+from ikeclone.wire.message import Header, Message, parse_message
 from ikeclone.wire.payloads import Notify
-from tests.pair.network import IKE, Network
+from tests.pair.network import EAST, IKE, WEST, Network
 
 HYBRID = f"{IKE}-ke1_mlkem768"
 OPTIONAL = f"{IKE}-ke1_mlkem768-ke1_none"
@@ -177,3 +179,18 @@ def test_what_was_said_is_authenticated() -> None:
     net.release()
     net.run(1)
     assert net.east.ike is None
+
+
+@pytest.mark.parametrize("refusal", [NotifyType.INVALID_SYNTAX, NotifyType(8191)])
+def test_an_exchange_that_the_responder_refuses_ends_the_attempt(refusal: NotifyType) -> None:
+    net = network(HYBRID, HYBRID).hold()
+    net.west.up()
+    net.east.take()
+    net.west.take()
+    (sa,), (mine,) = net.east.endpoint.ike_sas(), net.west.endpoint.ike_sas()
+    header = Header(sa.spi_i, sa.spi_r, ExchangeType.IKE_INTERMEDIATE, 1, False, True)
+    (answer,) = sa.channel._protection.seal(header, (Notify(refusal),), None)
+    net.west.endpoint.receive(answer, Path(WEST, EAST), net.now)
+    net.settle(net.west)
+    assert mine.state is State.DEAD
+    assert refusal.name in net.west.kinds(Kind.FAILED)[-1].text
