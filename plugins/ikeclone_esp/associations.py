@@ -59,7 +59,7 @@ class InboundSa:
         self._known: dict[bytes | Flow, bool] = {}
 
     def received(self, packets: int, octets: int) -> None:
-        """Count packets that were delivered."""
+        """Count packets that are authentic, new and about to be delivered."""
         self.row.received(packets, octets)
         self._meter.add(packets, octets)
 

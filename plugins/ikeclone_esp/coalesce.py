@@ -246,9 +246,9 @@ class Coalescer:
         return checksum(common + header - ip + payload + sequence + push + payloads)
 
     def _write(self, sa: InboundSa, vector: list[bytes | bytearray | memoryview], packets: int, octets: int) -> None:
+        # Counted first: who has got an answer and then looks finds it counted, however late this process runs again.
+        sa.received(packets, octets)
         try:
             os.writev(self._tun, vector)
         except OSError:
             sa.row.dropped("device", packets)
-        else:
-            sa.received(packets, octets)
