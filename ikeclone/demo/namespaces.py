@@ -11,6 +11,8 @@ from types import TracebackType
 from typing import IO
 
 CLONE_NEWNET = 0x40000000
+# Whoever is asked to end with its parent may be too late: it goes on only as a child of process $1.
+UNLESS_ORPHANED = '[ "$PPID" = "$1" ] && shift && exec "$@"'
 
 
 class Namespace:
@@ -53,6 +55,7 @@ class Namespace:
         It is in a session of its own: Ctrl-C reaches the caller, who ends it, at the latest by `close`.
         """
         enter = ["nsenter", f"--net={self.path}", "setpriv", "--pdeathsig", "TERM"]
+        enter += ["sh", "-c", UNLESS_ORPHANED, "sh", str(os.getpid())]
         pin = ["taskset", "--cpu-list", ",".join(map(str, cpus))] if cpus else []
         process = subprocess.Popen(
             [*enter, *pin, *command],
