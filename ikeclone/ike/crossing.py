@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def holds_back(sa: IkeSa) -> bool:
     """Whether the peer is about to authenticate an IKE SA that it asked for, and has the higher SPI: it goes first."""
-    others = (other for other in sa.tunnel.endpoint.half_open if other.state is State.HALF_OPEN)
+    others = (other for other in sa.tunnel.endpoint.reception.half_open if other.state is State.HALF_OPEN)
     ends = sa.path.local, sa.path.remote
     return any((other.path.local, other.path.remote) == ends and other.spi_i > sa.spi_i for other in others)
 

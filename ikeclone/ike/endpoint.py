@@ -1,52 +1,36 @@
-"""The endpoint: from a datagram to its IKE SA, and the guard before there is one."""
+"""The endpoint: from a datagram or an event of the data plane to its IKE SA."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 
 from ikeclone.backend import Counters, Expire, Lost, Path, Remapped
 from ikeclone.connection import Auto, Connection
 from ikeclone.credentials import Credentials
-from ikeclone.errors import InvalidSyntax, LocalError, NoProposalChosen, PeerError
+from ikeclone.errors import LocalError, PeerError
 from ikeclone.ike.actions import Action, Datagram, Kind
 from ikeclone.ike.child import Child
 from ikeclone.ike.contact import Contacts
-from ikeclone.ike.cookies import Cookies
-from ikeclone.ike.exchange import refusal
 from ikeclone.ike.holdings import Holdings
 from ikeclone.ike.host import Host, Resources, Settings
-from ikeclone.ike.init import respond_init
 from ikeclone.ike.inquiries import Inquiries
-from ikeclone.ike.intermediate import IntermediateResponder
-from ikeclone.ike.opening import NO_SPI, HalfOpen, Opening
-from ikeclone.ike.redirect import redirect_init
-from ikeclone.ike.resume import respond_resume
-from ikeclone.ike.roaming import is_between, roam
+from ikeclone.ike.opening import Opening
+from ikeclone.ike.reception import Reception
+from ikeclone.ike.roaming import roam
 from ikeclone.ike.sa import IkeSa, State
 from ikeclone.ike.tickets import Tickets
 from ikeclone.ike.tunnel import Tunnel
-from ikeclone.numbers import ExchangeType, NotifyType
+from ikeclone.numbers import ExchangeType
 from ikeclone.pki.certificate import Certificate
 from ikeclone.pki.standing import Query
 from ikeclone.selectors import IPAddress
-from ikeclone.wire.message import Header, Message, build_message, parse_message
-from ikeclone.wire.payloads import Nonce, Notify
+from ikeclone.wire.message import parse_message
 
 log = logging.getLogger(__name__)
 
 _OPENING = (ExchangeType.IKE_SA_INIT, ExchangeType.IKE_SESSION_RESUME)
-
-
-@dataclass(frozen=True, slots=True)
-class _Answered:
-    """An IKE_SA_INIT request that was answered: the same request gets the same octets."""
-
-    request: bytes
-    response: bytes
-    sa: IkeSa
 
 
 class Endpoint:
@@ -73,9 +57,7 @@ class Endpoint:
         self.contacts = Contacts()
         self.inquiries = Inquiries(self, credentials.revocation, now)
         self._sas: dict[bytes, IkeSa | Opening] = {}
-        self._answered: dict[tuple[Path, bytes], _Answered] = {}
-        self.half_open: set[IkeSa] = set()
-        self._cookies = Cookies(random, now)
+        self.reception = Reception(self, now)
         self.tickets = Tickets(random)
 
     # Connections and commands
@@ -195,7 +177,7 @@ class Endpoint:
             return
         header = message.header
         if header.exchange in _OPENING and not header.response:
-            self._receive_init(message, data, path, now)
+            self.reception.receive(message, data, path, now)
             return
         sa = self._sas.get(header.responder_spi if header.initiator else header.initiator_spi)
         if sa is None:
@@ -253,7 +235,7 @@ class Endpoint:
 
     def authenticated(self, sa: IkeSa) -> None:
         """The peer of this IKE SA has proved who it is."""
-        self.half_open.discard(sa)
+        self.reception.authenticated(sa)
         self.contacts.add(sa)
 
     def forget(self, sa: IkeSa | Opening) -> None:
@@ -264,98 +246,10 @@ class Endpoint:
         if isinstance(sa, IkeSa):
             sa.tunnel.own.pop(sa, None)
             self.contacts.remove(sa)
-            self.half_open.discard(sa)
-            self._answered.pop((sa.init_path, sa.spi_i), None)
+            self.reception.forget(sa)
 
     def _abort(self, sa: IkeSa | Opening, now: float) -> None:
         if isinstance(sa, Opening):
             sa.fail(now, "internal error")
         elif sa.state is not State.DEAD:
             sa.lose(now, "internal error")
-
-    # Before there is an IKE SA
-
-    def _receive_init(self, message: Message, data: bytes, path: Path, now: float) -> None:
-        header = message.header
-        if not header.initiator or header.message_id != 0 or header.responder_spi != NO_SPI:
-            self.host.count("bad ike_sa_init header")
-            return
-        answered = self._answered.get((path, header.initiator_spi))
-        if answered is not None:
-            if answered.request == data:
-                self.host.send((answered.response,), path)
-            else:
-                self.host.count("ike_sa_init with a used spi")
-            return
-        try:
-            self._open(message, data, path, now)
-        except PeerError as error:
-            self._refuse(header, refusal(error), path, str(error))
-
-    def _open(self, message: Message, data: bytes, path: Path, now: float) -> None:
-        settings = self.host.settings
-        busy = self.busy
-        if (away := redirect_init(self.host, message, path.local, busy=busy)) is not None:
-            self.host.count("redirected")
-            self._send_unprotected(message.header, away, path)
-            return
-        if len(self.half_open) >= settings.half_open_limit:
-            self.host.count("too many half-open ike sas")
-            return
-        if busy and not self._has_cookie(message, path, now):
-            return
-        opened, tunnels = self._respond(message, data, path, now)
-        sa = opened.sa
-        responder = sa.tunnel.half_open(sa, opened.record, tunnels)
-        sa.handlers = IntermediateResponder(sa, opened.record, responder.respond).handlers()
-        self.register(sa)
-        self.half_open.add(sa)
-        self._answered[(path, sa.spi_i)] = _Answered(data, opened.record.response, sa)
-        self.host.timers.set(sa, "half-open", now + settings.half_open_lifetime, lambda at: self._close_half(sa, at))
-        self.host.send((opened.record.response,), path)
-
-    def _respond(self, message: Message, data: bytes, path: Path, now: float) -> tuple[HalfOpen, tuple[Tunnel, ...]]:
-        if message.header.exchange is ExchangeType.IKE_SESSION_RESUME:
-            opened = respond_resume(self, message, data, path, now)
-            return opened, (opened.sa.tunnel,)
-        if not (tunnels := self._candidates(path)):
-            raise NoProposalChosen(f"no connection between {path.local} and {path.remote}")
-        return respond_init(tunnels, message, data, path, now), tunnels
-
-    @property
-    def busy(self) -> bool:
-        """Whether so many IKE SAs are half-open that this is perhaps an attack."""
-        return len(self.half_open) >= self.host.settings.cookie_threshold
-
-    def _close_half(self, sa: IkeSa, now: float) -> None:
-        if sa.state is State.HALF_OPEN:
-            sa.close(now, "the peer did not go on")
-        else:
-            self._answered.pop((sa.init_path, sa.spi_i), None)
-
-    def _has_cookie(self, message: Message, path: Path, now: float) -> bool:
-        nonce = message.require(Nonce).data
-        spi = message.header.initiator_spi
-        cookie = message.notify(NotifyType.COOKIE)
-        if cookie is not None and self._cookies.check(cookie.data, spi, nonce, path, now):
-            return True
-        self.host.count("cookie demanded")
-        demand = Notify(NotifyType.COOKIE, self._cookies.make(spi, nonce, path, now))
-        self._send_unprotected(message.header, demand, path)
-        return False
-
-    def _candidates(self, path: Path) -> tuple[Tunnel, ...]:
-        """The connections between these addresses; the ones that name the peer first."""
-        fitting = [tunnel for tunnel in self.configured if is_between(tunnel, path)]
-        return tuple(sorted(fitting, key=lambda t: t.connection.remote.address is None))
-
-    def _refuse(self, header: Header, notify: Notify, path: Path, reason: str) -> None:
-        self.host.count(f"ike_sa_init refused: {notify.type.name.lower()}")
-        for tunnel in self._candidates(path)[:1]:
-            tunnel.note(Kind.PROGRESS, f"refusing {path.remote}: {reason}")
-        if notify.type != InvalidSyntax.notify:
-            self._send_unprotected(header, notify, path)
-
-    def _send_unprotected(self, request: Header, notify: Notify, path: Path) -> None:
-        header = Header(request.initiator_spi, NO_SPI, request.exchange, request.message_id, False, True)
-        self.host.send((build_message(header, (notify,)),), path)

@@ -161,7 +161,7 @@ def redirect_auth(sa: IkeSa, tunnel: Tunnel, now: float) -> Payloads:
     """
     wanted = tunnel.connection.redirection
     fitting = [target for target in wanted.to if target.version == sa.path.local.version and target != sa.path.local]
-    if not sa.redirectable or not fitting or not _sends(wanted.send, busy=tunnel.endpoint.busy):
+    if not sa.redirectable or not fitting or not _sends(wanted.send, busy=tunnel.endpoint.reception.busy):
         return ()
     target = fitting[sa.spi_i[0] % len(fitting)]
     tunnel.note(Kind.PROGRESS, f"sending {sa.path.remote} to {target}")
