@@ -6,9 +6,11 @@ import pytest
 
 from ikeclone.crypto.registry import parse_esp, parse_ike
 from ikeclone.ike.actions import Kind
+from ikeclone.ike.followup import MOST, FollowUp, FollowUps
 from ikeclone.ike.host import Settings
-from ikeclone.numbers import NotifyType
-from tests.pair.groups import traffic_until_quiet
+from ikeclone.numbers import KeMethod, NotifyType
+from ikeclone.wire.payloads import KeyExchange
+from tests.pair.groups import create, traffic_until_quiet
 from tests.pair.network import ESP, IKE, Network, Side
 from tests.pair.scenario import (
     assert_never_down,
@@ -138,3 +140,45 @@ def test_a_cpu_that_goes_meanwhile_gets_no_clone() -> None:
     net.run(3)
     assert [child.cpu for child in net.east.children] == [None]
     net.assert_consistent()
+
+
+@pytest.mark.parametrize("ike", [False, True])
+def test_an_answer_that_does_not_say_what_comes_next_is_none(net: Network, ike: bool) -> None:
+    """Additional key exchanges are agreed on, and their link is missing: it is tried again."""
+    west, east = net.sides
+    before = ike_sa(west), only_child(west)
+    west.rekey(ike=ike)
+    expect = FollowUps.expect
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FollowUps, "expect", lambda *arguments: expect(*arguments)[:0])
+        east.take()
+    west.take()
+    assert "no ADDITIONAL_KEY_EXCHANGE" in west.kinds(Kind.PROGRESS)[-1].text
+    assert (ike_sa(west), only_child(west)) == before
+    assert not west.backend.reserved
+    net.run(31)
+    assert_one_tunnel(net)
+
+
+def test_a_round_with_another_method_than_agreed_on_ends_it(net: Network) -> None:
+    west, east = net.sides
+    west.rekey()
+    east.take()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FollowUp, "request", lambda self, now: (KeyExchange(KeMethod.CURVE25519, bytes(32)), self._link))
+        west.take()
+    east.take()
+    assert notifies(west) == {NotifyType.INVALID_SYNTAX}
+    assert not east.backend.reserved
+
+
+def test_of_many_that_are_left_undone_the_oldest_is_forgotten(net: Network) -> None:
+    """A peer that begins again and again, and never goes on, costs no more than so many SPIs."""
+    west, east = net.sides
+    for _ in range(MOST + 1):
+        create(west, None, None)
+        take_all(east)
+        west.inbox.clear()
+        ike_sa(west).requests.drop()
+        assert len(east.backend.reserved) <= MOST
+    assert len(east.backend.reserved) == MOST

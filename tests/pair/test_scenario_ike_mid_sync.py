@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -16,7 +16,8 @@ from ikeclone.wire.message import Header
 from ikeclone.wire.payloads import Notify
 from tests.pair.groups import ask
 from tests.pair.network import Network, Side
-from tests.pair.scenario import assert_carries, assert_one_tunnel, by_hand, ike_sa
+from tests.pair.scenario import assert_carries, assert_one_tunnel, by_hand, ike_sa, notifies
+from tests.pair.test_strays import MALFORMED, seal_raw
 
 SYNC = struct.Struct(">4sII")
 NONCE = b"\x01\x02\x03\x04"
@@ -224,6 +225,30 @@ def test_out_of_shape(data: bytes) -> None:
     net.west.take()
     assert not net.east.inbox
     both_work(net)
+
+
+def test_forged() -> None:
+    """Without the keys nobody can set message IDs."""
+    net = by_hand()
+    request = synchronise(net, 7, 7)
+    net.west.inbox[0] = replace(request, data=request.data[:-1] + bytes([request.data[-1] ^ 1]))
+    before = ids(net.west)
+    net.west.take()
+    assert not net.east.inbox
+    assert ids(net.west) == before
+    assert net.west.endpoint.counters["integrity check failed"] > 0
+    both_work(net)
+
+
+def test_malformed() -> None:
+    """What is authentic and makes no sense is no synchronisation: it ends the IKE SA as any such request does."""
+    net = by_hand()
+    sa = ike_sa(net.east)
+    header = Header(sa.spi_i, sa.spi_r, ExchangeType.INFORMATIONAL, 0, sa.initiator, False)
+    net.west.inbox.append(Datagram(seal_raw(sa, header, *MALFORMED), Path(sa.path.local, sa.path.remote)))
+    net.west.take()
+    assert notifies(net.east) == {NotifyType.INVALID_SYNTAX}
+    assert net.west.ike is None
 
 
 def test_after_a_rekey_and_with_a_request_that_changes_children() -> None:

@@ -9,16 +9,20 @@ from ikeclone.connection import Timing
 from ikeclone.crypto.registry import parse_esp, parse_ike
 from ikeclone.ike.actions import Kind
 from ikeclone.ike.child import ChildState
-from ikeclone.ike.informational import DeleteChildren, Liveness
+from ikeclone.ike.exchange import Exchange
+from ikeclone.ike.informational import DeleteChildren, DeleteIke, Liveness, Withdraw
 from ikeclone.ike.opening import MAX_RESTARTS
-from ikeclone.ike.sa import IkeSa
+from ikeclone.ike.rekey_child import RekeyChild
+from ikeclone.ike.sa import IkeSa, State
 from ikeclone.numbers import ExchangeType, NotifyType, PayloadType
-from ikeclone.wire.message import Header, build_message
+from ikeclone.wire.message import Header, build_message, build_payloads
 from ikeclone.wire.payloads import Notify, Payload
 from tests.pair.network import EAST, WEST, Network
 from tests.pair.scenario import assert_one_tunnel, by_hand, ike_sa, notifies, only_child
 
 TO_WEST, TO_EAST = Path(WEST, EAST), Path(EAST, WEST)
+REFUSAL = build_payloads((Notify(NotifyType.INVALID_SYNTAX),))
+MALFORMED = PayloadType.NOTIFY, bytes(4)  # a payload of length zero
 
 
 def sealed(net: Network, payloads: tuple[Payload, ...], message_id: int, *, initiator: bool = True) -> bytes:
@@ -37,11 +41,13 @@ def test_a_request_beyond_the_window() -> None:
 
 
 def test_a_reflected_request() -> None:
-    """A request of our own that comes back to us bears our role."""
+    """A request of our own that comes back to us bears our role, also when somebody has exchanged its SPIs."""
     net = by_hand()
     net.west.rekey()
-    net.west.endpoint.receive(net.east.inbox[0].data, TO_WEST, net.now)
-    assert sum(net.west.endpoint.counters.values()) == 1
+    request = net.east.inbox[0].data
+    for datagram in (request, request[8:16] + request[:8] + request[16:]):
+        net.west.endpoint.receive(datagram, TO_WEST, net.now)
+    assert net.west.endpoint.counters == {"unknown ike spi": 1, "wrong initiator flag": 1}
     assert_one_tunnel(net)
 
 
@@ -70,20 +76,31 @@ def test_a_peer_that_rekeys_one_child_sa_twice() -> None:
     assert len(east.children) == 2
 
 
-def test_deletes_and_liveness_checks_that_are_refused_are_done_all_the_same() -> None:
+def answer(net: Network, exchange: Exchange, first: PayloadType, plaintext: bytes) -> None:
+    """Let west start an exchange, which east answers with this."""
+    sa = exchange.sa
+    sa.enqueue(exchange, net.now)
+    (request,) = sa.requests.outstanding.values()
+    header = Header(sa.spi_i, sa.spi_r, exchange.type, request.message_id, False, True)
+    net.west.endpoint.receive(seal_raw(ike_sa(net.east), header, first, plaintext), TO_WEST, net.now)
+    net.settle(net.west)
+    assert not sa.requests.outstanding
+
+
+@pytest.mark.parametrize("content", [REFUSAL, MALFORMED], ids=["refused", "malformed"])
+def test_checks_and_deletes_are_done_whatever_the_answer(content: tuple[PayloadType, bytes]) -> None:
+    """Any authentic answer shows that the peer is alive, and that it knows what is gone."""
     net = by_hand()
     west = net.west
     sa, child = ike_sa(west), only_child(west)
-    refusal = Notify(NotifyType.INVALID_SYNTAX)
-    for exchange in (Liveness(sa), DeleteChildren(sa, (child,))):
-        sa.enqueue(exchange, net.now)
-        (request,) = sa.requests.outstanding.values()
-        header = Header(sa.spi_i, sa.spi_r, exchange.type, request.message_id, False, True)
-        (answer,) = ike_sa(net.east).channel._protection.seal(header, (refusal,), None)
-        west.endpoint.receive(answer, TO_WEST, net.now)
-        assert not sa.requests.outstanding
-    net.settle(west)
-    assert west.children == []
+    for exchange in (Liveness(sa), Withdraw(sa, child.inbound_spi)):
+        answer(net, exchange, *content)
+    assert west.children == [child]
+    answer(net, DeleteChildren(sa, (child,)), *content)
+    assert (west.children, sa.state) == ([], State.ESTABLISHED)
+    answer(net, DeleteIke(sa, "by hand"), *content)
+    assert sa.state is State.DEAD
+    assert list(west.endpoint.ike_sas()) == []
 
 
 @pytest.mark.parametrize("wanted", [b"\0\x0e", b"\0\x1f", b""])
@@ -148,3 +165,33 @@ def test_another_esp_method_is_asked_for_when_a_clone_is_opened() -> None:
     net.run(2)
     assert [c.cpu for c in net.west.children] == [None, 0]
     net.assert_consistent()
+
+
+@pytest.mark.parametrize("number", [42, 8000])
+def test_a_rekey_that_is_refused_with_an_error_nobody_knows_is_tried_again(number: int) -> None:
+    """All types below 16384 are errors (RFC 7296 section 3.10.1)."""
+    net = by_hand()
+    (old,) = net.west.children
+    sa = ike_sa(net.west)
+    answer(net, RekeyChild(sa, old), *build_payloads((Notify(NotifyType(number)),)))
+    assert f"rekeying {old.name} failed, will try again: {NotifyType(number).name}" in net.west.reports[-1].text
+    net.east.inbox.clear()
+    ike_sa(net.east).responses.expected += 1
+    assert_one_tunnel(net)
+    assert only_child(net.west) is not old
+
+
+def test_a_response_to_ike_sa_init_of_another_kind_is_left_alone() -> None:
+    """Somebody answers with the wrong exchange, message ID or as if he asked; the right answer comes later."""
+    net = Network().hold()
+    net.west.up()
+    spi = net.east.inbox[0].data[:8]
+    kinds = [(ExchangeType.IKE_AUTH, 0, True), (ExchangeType.IKE_SA_INIT, 1, True), (ExchangeType.IKE_AUTH, 0, False)]
+    for exchange, message_id, response in kinds:
+        header = Header(spi, bytes(8), exchange, message_id, False, response)
+        stray = build_message(header, (Notify(NotifyType.NO_PROPOSAL_CHOSEN),))
+        net.west.endpoint.receive(stray, TO_WEST, net.now)
+    assert net.west.endpoint.counters == {"unexpected message during IKE_SA_INIT": 3}
+    net.release()
+    net.run(1)
+    assert_one_tunnel(net)
