@@ -154,7 +154,7 @@ class Authenticate(Exchange):
             self.sa.tunnel.note(Kind.PROGRESS, f"not resumed: {error}")
             self.sa.discard()
             self.sa.tunnel.ask_anew(now)
-        elif self.sa.state is not State.DEAD:
+        else:
             self.sa.close(now, str(error))
         self.dropped()
 

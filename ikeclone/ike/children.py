@@ -37,8 +37,9 @@ class Children:
 
     def trap(self) -> None:
         """Have packets bring the connection up, if it wants that (`auto=ondemand`)."""
-        if self._connection.auto is Auto.ONDEMAND and not self.clones.children:
-            self._route(self._local(), self._remote())
+        if self._connection.auto is Auto.ONDEMAND and not self.clones.children and (path := self._way()) is not None:
+            connection = self._connection
+            self._route(path, of_end(connection.local, path.local), of_end(connection.remote, path.remote))
 
     @property
     def _connection(self) -> Connection:
@@ -66,8 +67,8 @@ class Children:
             self._host.serial(), self._connection.name, instance, cpu, agreement, path, now, opened_by_us, self._tunnel
         )
         child.limits = self.lifetimes.limits(agreement.suite, opened_by_us=opened_by_us)
-        if not self.clones.children or (self._policy and self._differs(self._policy, sa)):
-            self._route(agreement.local, agreement.remote)
+        if not self.clones.children or self._differs(sa):
+            self._route(sa.esp_path, agreement.local, agreement.remote)
         sa.children[child.inbound_spi] = self.clones.children[child.inbound_spi] = child
         self._tunnel.endpoint.holdings.add(child)
         self._host.emit(InstallChild(self._child_sa(sa, child, keyed, replaces)))
@@ -159,29 +160,22 @@ class Children:
 
     # Routing
 
-    def _local(self) -> Selectors:
-        local, peer = self._connection.local, self._connection.remote.address
-        address = local.address or (own_address(self._tunnel, peer) if peer is not None else None)
-        return of_end(local, address) if address is not None else local.selectors
-
-    def _remote(self) -> Selectors:
-        address = self._connection.remote.address
-        return of_end(self._connection.remote, address) if address is not None else self._connection.remote.selectors
-
-    def _differs(self, policy: Policy, sa: IkeSa) -> bool:
-        """Whether the peer has come back from elsewhere, or has given us another address."""
-        return policy.path.remote != sa.path.remote or policy.addresses != self._tunnel.irac.addresses
-
-    def _route(self, local: Selectors, remote: Selectors) -> None:
-        connection, sa = self._connection, self._tunnel.ike
+    def _way(self) -> Path | None:
+        """Where packets would go: as the IKE SA does, else from our address to the peer's if both are known."""
+        sa, peer = self._tunnel.ike, self._connection.remote.address
         if sa is not None:
-            path = sa.esp_path
-        elif (peer := connection.remote.address) is not None:
-            if (address := own_address(self._tunnel, peer)) is None:
-                return
-            path = Path(address, peer)
-        else:
-            return
+            return sa.esp_path
+        if peer is None or (address := own_address(self._tunnel, peer)) is None:
+            return None
+        return Path(address, peer)
+
+    def _differs(self, sa: IkeSa) -> bool:
+        """Whether the peer has come back from elsewhere, or has given us another address."""
+        known = self._policy and (self._policy.path.remote, self._policy.addresses)
+        return known != (sa.path.remote, self._tunnel.irac.addresses)
+
+    def _route(self, path: Path, local: Selectors, remote: Selectors) -> None:
+        connection = self._connection
         self._policy = Policy(
             connection.name,
             local,
@@ -194,10 +188,9 @@ class Children:
         )
         self._host.emit(Route(self._policy))
 
-    def reroute(self) -> None:
+    def reroute(self, sa: IkeSa, child: Child) -> None:
         """A device may have been down, and what leads into the tunnel gone with it."""
-        if self._policy is not None and self.clones.children:
-            self._route(self._policy.local, self._policy.remote)
+        self._route(sa.esp_path, child.agreement.local, child.agreement.remote)
 
     def _unroute(self) -> None:
         if self._connection.auto is not Auto.ONDEMAND:

@@ -241,15 +241,16 @@ class Endpoint:
     def forget(self, sa: IkeSa | Opening) -> None:
         """Messages to this SA go nowhere."""
         self.host.timers.cancel(sa)
-        if self._sas.get(sa.local_spi) is sa:
-            del self._sas[sa.local_spi]
+        self._sas.pop(sa.local_spi, None)
         if isinstance(sa, IkeSa):
             sa.tunnel.own.pop(sa, None)
             self.contacts.remove(sa)
             self.reception.forget(sa)
 
-    def _abort(self, sa: IkeSa | Opening, now: float) -> None:
+    def _abort(self, broken: IkeSa | Opening, now: float) -> None:
+        """End what is there now: what was asked for may have become an IKE SA, and that may have ended."""
+        sa = self._sas.get(broken.local_spi)
         if isinstance(sa, Opening):
             sa.fail(now, "internal error")
-        elif sa.state is not State.DEAD:
+        elif sa is not None and sa.state is not State.DEAD:
             sa.lose(now, "internal error")

@@ -122,13 +122,12 @@ class FollowUps:
     def _set_timer(self, link: bytes, now: float) -> None:
         self._sa.host.timers.set(self._sa, f"follow-up {link.hex()}", now + PATIENCE, lambda _: self._drop(link))
 
-    def _forget(self, link: bytes) -> _Waiting | None:
+    def _forget(self, link: bytes) -> _Waiting:
         self._sa.host.timers.cancel(self._sa, f"follow-up {link.hex()}")
-        return self._waiting.pop(link, None)
+        return self._waiting.pop(link)
 
     def _drop(self, link: bytes) -> None:
-        if (waiting := self._forget(link)) is not None:
-            waiting.abandon()
+        self._forget(link).abandon()
 
 
 def _public(message: Message, method: KeMethod) -> bytes:

@@ -105,8 +105,7 @@ class DeleteIke(Exchange):
         self._end(now)
 
     def _end(self, now: float) -> None:
-        if self.sa.state is not State.DEAD:
-            self.sa.close(now, self._reason)
+        self.sa.close(now, self._reason)
 
 
 def respond_informational(sa: IkeSa, message: Message, now: float) -> Payloads:

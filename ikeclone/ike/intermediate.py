@@ -8,7 +8,7 @@ from ikeclone.crypto import kex
 from ikeclone.crypto.keys import IkeKeys, intermediate_ike_keys
 from ikeclone.errors import InvalidSyntax, PeerError
 from ikeclone.ike.exchange import Exchange, Payloads, raise_refusal
-from ikeclone.ike.sa import Handler, IkeSa, State
+from ikeclone.ike.sa import Handler, IkeSa
 from ikeclone.numbers import ExchangeType, KeMethod
 from ikeclone.wire.message import Message
 from ikeclone.wire.payloads import KeyExchange
@@ -37,8 +37,7 @@ class Intermediate(Exchange):
         self.sa.tunnel.proceed(self.sa, self._record, self._rest, now)
 
     def failed(self, error: PeerError, now: float) -> None:
-        if self.sa.state is not State.DEAD:
-            self.sa.close(now, str(error))
+        self.sa.close(now, str(error))
 
 
 class IntermediateResponder:

@@ -60,16 +60,12 @@ class Lifetimes:
         """The data plane says that a Child SA has reached one of its limits."""
         if hard:
             self._end(sa, child, now)
-        elif self._connection.rekey:
+        else:
             self._rekey(child, now)
 
     def _rekey(self, child: Child, now: float) -> None:
-        if child.state is not ChildState.INSTALLED:
-            return
-        if (owner := self._owner(child)) is not None:
+        if child.state is ChildState.INSTALLED and (owner := self._owner(child)) is not None:
             owner.enqueue(RekeyChild(owner, child), now)
-        else:
-            self.rekey_later(child, now)
 
     def _expire(self, child: Child, now: float) -> None:
         if child.state is not ChildState.DELETING and (owner := self._owner(child)) is not None:

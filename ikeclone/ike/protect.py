@@ -7,8 +7,6 @@ from collections.abc import Callable, Sequence
 from ikeclone.crypto.cipher import IkeCipher, IntegrityError
 from ikeclone.crypto.keys import IkeKeys
 from ikeclone.crypto.suite import IkeSuite
-from ikeclone.errors import InvalidSyntax
-from ikeclone.ike.fragments import MAX_FRAGMENTS
 from ikeclone.numbers import Integ, PayloadType
 from ikeclone.wire.message import Header, build_payloads, build_protected
 from ikeclone.wire.payloads import Encrypted, EncryptedFragment, Payload
@@ -35,8 +33,6 @@ class Protection:
             return (whole,)
         room = limit - (len(whole) - len(plaintext)) - 4 - self._outbound.overhead(0)
         parts = [plaintext[i : i + room] for i in range(0, len(plaintext), room)]
-        if len(parts) > MAX_FRAGMENTS:
-            raise InvalidSyntax(f"a message of {len(plaintext)} octets takes too many fragments")
         return tuple(
             self._datagram(header, first if i == 1 else PayloadType.NONE, part, (i, len(parts)))
             for i, part in enumerate(parts, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,8 @@ from ikeclone.wire.payloads import Nonce, Notify
 
 if TYPE_CHECKING:
     from ikeclone.ike.endpoint import Endpoint
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,9 @@ class Reception:
             self._open(message, data, path, now)
         except PeerError as error:
             self._refuse(header, refusal(error), path, str(error))
+        except Exception:
+            log.exception("first request from %s: internal error", path.remote)
+            self._host.count("internal error")
 
     def authenticated(self, sa: IkeSa) -> None:
         """The peer of this IKE SA has proved who it is."""

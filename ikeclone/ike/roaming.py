@@ -72,8 +72,8 @@ def roam(endpoint: Endpoint, former: Iterable[IPAddress], now: float) -> None:
 def _roam(sa: IkeSa, back: set[IPAddress], now: float) -> None:
     if sa.path.local in back:
         sa.requests.resend(now)
-        for tunnel in {child.tunnel for child in sa.children.values()}:
-            tunnel.children.reroute()
+        for tunnel, child in {child.tunnel: child for child in sa.children.values()}.items():
+            tunnel.children.reroute(sa, child)
     if sa.mobike is not None and sa.state is State.ESTABLISHED:
         sa.mobike.roam(now)
     elif _is_homeless(sa) and own_address(sa.tunnel, sa.path.remote) is not None:

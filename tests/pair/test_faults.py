@@ -24,6 +24,7 @@ from ikeclone.selectors import TrafficSelector
 from ikeclone.wire.message import Header, build_message, parse_message
 from ikeclone.wire.payloads import EncryptedFragment, Notify
 from tests.pair.network import EAST, NAME, SECRET, WEST, WEST_END, Network, Side
+from tests.pair.scenario import assert_one_tunnel, by_hand, delete, only_child
 
 NORTH = TrafficSelector.of(ip_network("192.0.3.0/24"))
 TO_EAST = Path(EAST, WEST)
@@ -86,6 +87,39 @@ def test_missing_secret_of_the_responder() -> None:
     assert "AUTHENTICATION_FAILED" in failure(net.west)
     assert any("no preshared key for @east and @west" in report.text for report in net.east.reports)
     assert_nothing_left(net)
+
+
+@pytest.mark.parametrize("start", [False, True])
+def test_a_missing_secret_is_said_to_those_who_do_not_ask(start: bool) -> None:
+    """A connection that starts by itself, and one that a packet wants up: the log has it, and the rest goes on."""
+    net = Network(west={"auto": Auto.START if start else Auto.ONDEMAND})
+    net.west.credentials = Credentials(())
+    net.west.reports.clear()
+    net.west.start()
+    if not start:
+        net.west.packet(0)
+    assert "no preshared key for @west and @east" in failure(net.west)
+    assert net.west.backend.installed == {}
+
+
+def test_a_packet_of_a_connection_that_is_gone_is_nobodys() -> None:
+    net = Network()
+    net.west.endpoint.acquire("removed", 0, net.now)
+    net.settle(net.west)
+    assert net.west.reports == net.west.sent == []
+
+
+def test_a_packet_that_has_waited_for_the_fallback_asks_for_nothing_more() -> None:
+    """Its acquire names no CPU, as where the kernel has no states for each, and the fallback is there by then."""
+    net = by_hand()
+    net.west.endpoint.acquire(NAME, None, net.now)
+    net.settle(net.west)
+    assert not net.east.inbox
+
+
+def test_there_is_nothing_to_rekey_before_it_is_up() -> None:
+    with pytest.raises(LocalError, match=f"{NAME} is not up"):
+        Network().west.rekey()
 
 
 def test_no_common_ike_proposal() -> None:
@@ -284,15 +318,16 @@ def test_half_open_sas_are_bounded() -> None:
     assert net.east.endpoint.counters["too many half-open ike sas"] == 150
 
 
+def explode(*_: object) -> None:
+    raise ZeroDivisionError
+
+
 def test_a_bug_in_one_ike_sa_ends_only_that_one(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     net = Network().established()
     ike = net.east.ike
     assert ike is not None
-
-    def explode(*_: object) -> None:
-        raise ZeroDivisionError
 
     monkeypatch.setattr(ike, "_handle", explode)
     net.west.rekey()
@@ -312,13 +347,67 @@ def test_a_bug_in_a_timer_ends_only_its_ike_sa(
     ike = net.west.ike
     assert ike is not None
 
-    def explode(*_: object) -> None:
-        raise ZeroDivisionError
-
     monkeypatch.setattr(ike, "enqueue", explode)
     net.run(30)
     assert "internal error" in caplog.text
     assert ike.state is State.DEAD
+    assert [len(side.children) for side in net.sides] == [1, 1]
+    net.assert_consistent()
+
+
+def test_a_bug_in_what_a_stranger_asks_for_harms_nobody(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    net = Network()
+    monkeypatch.setattr("ikeclone.ike.reception.respond_init", explode)
+    net.west.up()
+    net.run(1)
+    assert "first request from 192.1.2.45: internal error" in caplog.text
+    assert net.east.endpoint.counters["internal error"] == 2
+    assert not list(net.east.endpoint.ike_sas())
+    monkeypatch.undo()
+    net.run(5)
+    net.assert_consistent()
+    assert net.west.children
+
+
+@pytest.mark.parametrize("where", ["ikeclone.ike.init.Initiation.take", "ikeclone.ike.tunnel.Authenticate"])
+def test_a_bug_while_asking_ends_the_attempt(
+    where: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Before there is an IKE SA, and when it has just been made."""
+    net = Network()
+    monkeypatch.setattr(where, explode)
+    net.west.up()
+    net.run(1)
+    assert "internal error" in caplog.text
+    assert "internal error" in failure(net.west)
+    assert_nothing_left(net)
+
+
+def test_a_bug_after_the_end_of_an_ike_sa(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """It has answered the peer's delete, and lingers to repeat that."""
+    net = Network().established().hold()
+    ike = net.east.ike
+    assert ike is not None
+    net.west.down()
+    monkeypatch.setattr(ike.requests, "pump", explode)
+    net.east.take()
+    assert "internal error" in caplog.text
+    assert ike.state is State.DEAD
+    net.release()
+    assert_nothing_left(net)
+
+
+def test_a_bug_in_a_timer_of_a_connection_leaves_its_ike_sa(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    net = Network().established()
+    tunnel = net.west.endpoint.tunnels[NAME]
+    monkeypatch.setattr(tunnel.openings, "open_fallback", explode)
+    tunnel.openings.replace_fallback(net.now, 1.0)
+    net.run(5)
+    assert "timer of Tunnel: internal error" in caplog.text
     assert [len(side.children) for side in net.sides] == [1, 1]
     net.assert_consistent()
 
@@ -385,6 +474,40 @@ def test_down_twice_while_a_request_is_under_way_is_down() -> None:
     net.run(120)
     for side in net.sides:
         assert (side.children, list(side.endpoint.ike_sas())) == ([], [])
+
+
+def test_down_again_while_the_delete_awaits_its_answer_says_no_more() -> None:
+    net = Network().established().hold()
+    net.west.down()
+    net.west.down()
+    assert len(net.east.inbox) == 1
+    net.release()
+    net.run(120)
+    assert_nothing_left(net)
+
+
+def test_a_lifetime_that_ends_while_the_delete_awaits_its_answer_changes_nothing() -> None:
+    timing = Timing(ike_lifetime=100, retransmit_timeout=60)
+    net = Network(west={"timing": timing, "rekey": False}, east={"timing": timing, "rekey": False}).established()
+    net.run(80)
+    net.link.cut = True
+    net.west.down()
+    net.run_until(lambda: net.west.ike is None)
+    assert net.now > 1000 + 130
+    assert "no response to INFORMATIONAL for 60 seconds" in net.west.kinds(Kind.IKE_DOWN)[-1].text
+    assert_nothing_left(net)
+
+
+def test_down_before_the_peer_has_authenticated_itself() -> None:
+    net = Network(east={"timing": Timing(dpd_delay=5, retransmit_timeout=10)}).hold()
+    net.west.up()
+    net.east.take()
+    net.west.take()
+    net.west.down()
+    assert net.west.kinds(Kind.FAILED)[-1].text == "taken down"
+    assert not list(net.west.endpoint.ike_sas())
+    net.release()
+    assert_nothing_left(net)
 
 
 def test_up_right_after_down_is_up() -> None:
@@ -463,6 +586,30 @@ def test_an_sa_that_is_used_up_is_replaced(hard: bool) -> None:
     (new,) = net.west.children
     assert new is not old
     net.assert_consistent()
+
+
+def test_a_clone_that_cannot_be_installed_is_deleted_and_the_fallback_goes_on() -> None:
+    net = Network().established()
+    net.west.packet(0)
+    net.run(2)
+    fallback, clone = net.west.children
+    net.west.endpoint.install_failed(clone.inbound_spi, "no room", net.now)
+    net.settle(net.west)
+    net.run(2)
+    assert net.west.children == [fallback]
+    assert [c.cpu for c in net.east.children] == [None]
+    net.assert_consistent()
+
+
+def test_an_sa_that_is_lost_while_it_is_being_deleted_is_deleted_once() -> None:
+    net = by_hand()
+    child = only_child(net.west)
+    delete(net.west, child)
+    net.west.endpoint.lost(Lost((child.inbound_spi,), "a worker died"), net.now)
+    net.settle(net.west)
+    kinds = [net.east.read(index).header.exchange for index in range(len(net.east.inbox))]
+    assert kinds == [ExchangeType.INFORMATIONAL, ExchangeType.CREATE_CHILD_SA]
+    assert_one_tunnel(net)
 
 
 def test_an_sa_that_cannot_be_installed_is_deleted_at_the_peer_too() -> None:

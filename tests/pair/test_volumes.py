@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from ikeclone.backend import SEQUENCE_NUMBERS, Limits, Volume
+from ikeclone.backend import SEQUENCE_NUMBERS, Expire, Limits, Volume
 from ikeclone.crypto.registry import parse_esp
 from ikeclone.ike.actions import Kind
 from ikeclone.ike.child import Child, ChildState
 from ikeclone.ike.rekey_ike import RekeyIke
 from tests.pair.network import NAME, Network, Side
-from tests.pair.scenario import ike_sa
+from tests.pair.scenario import assert_nothing, assert_one_tunnel, by_hand, ike_sa, only_child
 
 PACKETS, SIZE = 100, 84
 
@@ -151,3 +151,29 @@ def test_a_rekeyed_sa_starts_at_nothing() -> None:
     installed = net.west.backend.installed[net.west.children[0].inbound_spi]
     assert replace(installed.limits, soft=Volume()) == Limits(hard=Volume(packets=PACKETS))
     assert installed.connection == NAME
+
+
+def test_a_limit_that_is_told_twice_leads_to_one_rekey() -> None:
+    net = by_hand()
+    old = only_child(net.west)
+    for _ in range(2):
+        expire(net.west, old, hard=False)
+    assert len(net.east.inbox) == 1
+    assert_one_tunnel(net)
+    assert only_child(net.west) is not old
+
+
+@pytest.mark.parametrize("hard", [False, True])
+def test_a_limit_that_is_reached_while_the_connection_is_taken_down_changes_nothing(hard: bool) -> None:
+    net = by_hand()
+    child = only_child(net.west)
+    net.west.down()
+    expire(net.west, child, hard=hard)
+    assert len(net.east.inbox) == 1
+    assert_nothing(net)
+
+
+def expire(side: Side, child: Child, *, hard: bool) -> None:
+    """The data plane says that a Child SA has reached a limit."""
+    side.endpoint.expire(Expire(child.inbound_spi, hard), side.network.now)
+    side.network.settle(side)
