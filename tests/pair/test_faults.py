@@ -106,7 +106,7 @@ def test_a_packet_of_a_connection_that_is_gone_is_nobodys() -> None:
     net = Network()
     net.west.endpoint.acquire("removed", 0, net.now)
     net.settle(net.west)
-    assert net.west.reports == net.west.sent == []
+    assert (net.west.reports, net.west.sent) == ([], [])
 
 
 def test_a_packet_that_has_waited_for_the_fallback_asks_for_nothing_more() -> None:
