@@ -10,7 +10,7 @@ from ikeclone.connection import Connection
 from ikeclone.crypto import kex
 from ikeclone.crypto.keys import child_keys
 from ikeclone.crypto.suite import additional_kes, esp_suite, ke_of
-from ikeclone.errors import InvalidKePayload, InvalidSyntax, TemporaryFailure, TsUnacceptable
+from ikeclone.errors import InvalidKePayload, InvalidSyntax, PeerError, TemporaryFailure, TsUnacceptable
 from ikeclone.ike.actions import RemoveChild
 from ikeclone.ike.child import Agreement, Selectors
 from ikeclone.ike.exchange import Exchange, Payloads
@@ -183,8 +183,18 @@ class Request:
         return (sa, Nonce(self.nonce), *ke, *rest)
 
     def complete(self, sa: IkeSa, message: Message) -> Agreed:
-        """The Child SA that the response agrees to; raises PeerError."""
-        agreement, chosen = self._accept(sa, message)
+        """The Child SA that the response agrees to; raises PeerError.
+
+        The peer then has its half of an SA that nobody answers: it is told to delete that.
+        """
+        try:
+            return self._complete(sa, message)
+        except PeerError:
+            sa.requests.queue.append(Withdraw(sa, self.offer.spi))
+            raise
+
+    def _complete(self, sa: IkeSa, message: Message) -> Agreed:
+        agreement, chosen = self.offer.accept(sa, message)
         nonces = self.nonce, message.require(Nonce).data
         shared = b""
         if (method := ke_of(chosen)) != KeMethod.NONE:
@@ -193,14 +203,6 @@ class Request:
                 raise InvalidSyntax("the response's key exchange is of another method")
             shared = self._pair.shared(theirs.data)
         return Agreed(agreement, additional_kes(chosen), nonces, True, shared)
-
-    def _accept(self, sa: IkeSa, message: Message) -> tuple[Agreement, Proposal]:
-        try:
-            return self.offer.accept(sa, message)
-        except SpiInUse:
-            # The peer has its half of the SA, which nobody answers.
-            sa.requests.queue.append(Withdraw(sa, self.offer.spi))
-            raise
 
 
 def respond(
@@ -262,14 +264,10 @@ def _has_resource(message: Message) -> bool:
     return message.notify(NotifyType.SA_RESOURCE_INFO) is not None
 
 
-class SpiInUse(TemporaryFailure):
-    """The peer wants to receive on an SPI that it receives on already."""
-
-
 def _outbound_spi(sa: IkeSa, proposal: Proposal) -> int:
     spi = int.from_bytes(proposal.spi, "big")
     if len(proposal.spi) != 4 or spi < 256:
         raise InvalidSyntax(f"SPI {proposal.spi.hex()} in a proposal for ESP")
     if any(child.path.remote == sa.path.remote for child in sa.tunnel.endpoint.holdings.sending_on(spi)):
-        raise SpiInUse(f"SPI {spi:08x} is in use: an SA of {sa.path.remote} has it")
+        raise TemporaryFailure(f"SPI {spi:08x} is in use: an SA of {sa.path.remote} has it")
     return spi

@@ -77,7 +77,7 @@ class Reauthentication:
         try:
             self.start(now)
         except LocalError as error:
-            self._tunnel.note(Kind.FAILED, str(error))
+            self.failed(now, str(error))
 
     def lifetime(self) -> Payloads:
         """How long the responder takes the initiator's proof for good (RFC 4478)."""

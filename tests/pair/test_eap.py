@@ -7,10 +7,12 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from ikeclone.connection import Authby, Password, Timing
+from ikeclone.connection import Authby, Choice, Password, Ppk, Redirection, Timing
 from ikeclone.credentials import Credentials
 from ikeclone.crypto.mschap import Exchange
 from ikeclone.eap.packet import Packet
+from ikeclone.errors import LocalError
+from ikeclone.ike.actions import Kind
 from ikeclone.ike.eap_auth import MAX_ROUNDS, EapResponder, EapRound
 from ikeclone.numbers import AuthMethod, EapCode, EapType, ExchangeType, NotifyType
 from ikeclone.pki.store import Store
@@ -18,8 +20,9 @@ from ikeclone.selectors import TrafficSelector
 from ikeclone.wire.message import Message, parse_message
 from ikeclone.wire.payloads import Auth, Certificate, Eap, IdR, Notify, Sa, TsI
 from tests.pair.certified import ROOT, SIGNATURES, Host, attempt, is_up, issue, told
-from tests.pair.network import EAST_END, NAME, WEST_END, Network, connection
+from tests.pair.network import EAST, EAST_END, NAME, WEST_END, Network, connection
 from tests.pair.test_faults import assert_nothing_left
+from tests.pair.test_sharing import living
 
 EAP = Authby(eap=(EapType.MSCHAPV2,))
 GATEWAY = issue("east")
@@ -238,3 +241,63 @@ def test_a_user_comes_back_with_a_ticket_and_without_a_password() -> None:
     assert [header.message_id for header in requests if header.exchange is ExchangeType.IKE_AUTH] == [1]
     assert net.east.ike is not before
     assert str(net.east.endpoint.tunnels[NAME].peer) == "alice"
+
+
+@pytest.mark.parametrize("who", ["west", "east"])
+def test_a_postquantum_key_that_is_insisted_on_is_not_to_be_had_with_eap(who: str) -> None:
+    """RFC 8784 mixes it into the first proof, and with EAP there is none."""
+    net = warrior()
+    side = getattr(net, who)
+    side.conn = replace(side.conn, ppk=Choice.YES)
+    for each in net.sides:
+        each.credentials = replace(each.credentials, ppks=(Ppk((), b"one", b"1" * 32),))
+        each.start()
+    attempt(net)
+    assert "postquantum preshared key" in told(side)
+    assert_nothing_left(net)
+
+
+def test_an_answer_without_eap_where_eap_goes_on_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = begun()
+    monkeypatch.setattr(EapResponder, "_respond", lambda self, message, now: ())
+    net.east.take()
+    net.west.take()
+    net.east.take()
+    net.west.take()
+    assert "0 Eap payloads in IKE_AUTH" in told(net.west)
+    net.release()
+    assert_nothing_left(net)
+
+
+def test_a_user_who_gives_up_in_the_middle_leaves_nothing() -> None:
+    net = begun()
+    net.east.take()
+    net.west.take()
+    net.west.down()
+    assert not net.west.backend.reserved
+    net.release()
+    assert_nothing_left(net)
+
+
+def test_a_password_that_is_missing_is_said_before_anything_is_sent() -> None:
+    net = warrior()
+    net.west.credentials = replace(net.west.credentials, passwords=())
+    net.west.start()
+    with pytest.raises(LocalError, match="no password of alice: add 'alice : EAP"):
+        net.west.up()
+    assert net.seen == []
+
+
+def test_a_user_is_sent_to_another_gateway_once_he_has_proved_who_he_is() -> None:
+    """The first gateway makes no Child SA for him, and forgets the IKE SA (RFC 5685 section 6)."""
+    net = warrior()
+    net.west.conn = replace(net.west.conn, redirection=Redirection(accept=True))
+    net.west.start()
+    south = ip_address("192.1.2.66")
+    tunnel = net.east.endpoint.tunnels[NAME]
+    tunnel.connection = replace(tunnel.connection, redirection=Redirection(send=Choice.YES, to=(south,)))
+    attempt(net)
+    assert net.west.endpoint.tunnels[NAME].redirects.gateway == south
+    assert {sent.path.remote for sent in net.west.sent if sent.data[18] == ExchangeType.IKE_SA_INIT} == {EAST, south}
+    assert living(net.east) == net.east.children == []
+    assert not net.east.kinds(Kind.CHILD_UP, Kind.FAILED)

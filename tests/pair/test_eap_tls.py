@@ -240,3 +240,10 @@ def test_without_a_certificate_of_ours_it_is_not_even_tried() -> None:
     net.west.start()
     with pytest.raises(LocalError, match="names no certificate of @west, which EAP-TLS needs"):
         net.west.up()
+
+
+def test_a_gateway_without_a_certificate_says_so() -> None:
+    net = attempt(network({"auth": TLS}, {"auth": TLS, "certificates": ()}))
+    assert "names no certificate of @east, which EAP-TLS needs" in told(net.east)
+    assert "AUTHENTICATION_FAILED" in told(net.west)
+    assert_nothing_left(net)

@@ -11,8 +11,10 @@ from ikeclone.errors import LocalError
 from ikeclone.ike.actions import Kind
 from ikeclone.ike.host import Settings
 from ikeclone.ike.sa import State
-from ikeclone.numbers import KeMethod
+from ikeclone.numbers import ExchangeType, KeMethod
+from ikeclone.wire.payloads import KeyExchange
 from tests.pair.network import NAME, Network
+from tests.pair.scenario import by_hand
 
 
 @pytest.fixture
@@ -238,3 +240,32 @@ def test_ike_sa_of_the_initiator_is_authenticated_before_anything_else(net: Netw
     (embryo,) = net.east.endpoint.ike_sas()
     assert embryo.state is State.HALF_OPEN
     assert len(embryo.handlers) == 1
+
+
+@pytest.mark.parametrize("cipher", ["aes256-sha2_256", "aes_ctr256-sha2_256", "chacha20_poly1305-sha2_256"])
+@pytest.mark.parametrize("size", [1252, 300])
+def test_ciphers_of_ike(cipher: str, size: int) -> None:
+    """Each with its own kind of IV and padding, whole and in fragments."""
+    both = {"ike": parse_ike(f"{cipher}-dh31")}
+    net = Network(west=both, east=both, settings=Settings(fragment_size=size)).established()
+    for ike in (False, True, False):
+        net.west.rekey(ike=ike)
+        net.run(2)
+    net.assert_consistent()
+    assert len(net.west.kinds(Kind.CHILD_REKEYED)) == 2
+    assert max(len(each.data) for each in net.seen if each.data[18] != ExchangeType.IKE_SA_INIT) <= size
+
+
+def test_without_pfs_keys_come_from_the_ike_sa_alone() -> None:
+    net = by_hand(pfs=False, clones=2)
+    for act in (net.west.rekey, lambda: net.west.packet(0)):
+        act()
+        assert net.east.read(len(net.east.inbox) - 1).first(KeyExchange) is None
+        net.east.take(len(net.east.inbox) - 1)
+        assert net.west.read(len(net.west.inbox) - 1).first(KeyExchange) is None
+        net.release()
+        net.run(5)
+        net.hold()
+    assert [c.cpu for c in net.west.children] == [None, 0]
+    assert len(net.west.kinds(Kind.CHILD_REKEYED)) == 1
+    net.assert_consistent()

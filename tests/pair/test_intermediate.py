@@ -194,3 +194,14 @@ def test_an_exchange_that_the_responder_refuses_ends_the_attempt(refusal: Notify
     net.settle(net.west)
     assert mine.state is State.DEAD
     assert refusal.name in net.west.kinds(Kind.FAILED)[-1].text
+
+
+def test_additional_exchanges_of_a_peer_that_does_not_say_how_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are offered without INTERMEDIATE_EXCHANGE_SUPPORTED (RFC 9370 section 2.2.1)."""
+    both = {"ike": parse_ike("aes_gcm256-sha2_256-dh31-ke1_mlkem768")}
+    net = Network(west=both, east=both)
+    monkeypatch.setattr("ikeclone.ike.init._intermediate", lambda proposals: ())
+    net.west.up()
+    net.run(1)
+    assert "NO_PROPOSAL_CHOSEN" in net.west.kinds(Kind.FAILED)[-1].text
+    assert any("without IKE_INTERMEDIATE" in report.text for report in net.east.reports)

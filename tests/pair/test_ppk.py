@@ -9,6 +9,7 @@ import pytest
 
 from ikeclone.connection import Choice, Identity, Ppk
 from ikeclone.crypto.registry import parse_ike
+from ikeclone.ike import ppk
 from ikeclone.ike.actions import Kind
 from ikeclone.numbers import NotifyType
 from ikeclone.wire.message import parse_message
@@ -98,6 +99,22 @@ def test_who_insists_gets_it(who: str) -> None:
     net = network((ONE,), (ONE,), **{who: {"ppk": INSIST}})
     assert up(net)
     assert net.west.ike is not None
+
+
+@pytest.mark.parametrize("insists", [False, True])
+def test_a_responder_that_does_not_say_that_it_used_the_key(insists: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then it has proved itself without, which is not enough for who insists, nor does it fit (RFC 8784 section 3)."""
+    honest = ppk.answer
+
+    def silent(*arguments: object, **more: object) -> object:
+        keys, auth, _ = honest(*arguments, **more)  # type: ignore[arg-type]
+        return keys, auth, ()
+
+    monkeypatch.setattr("ikeclone.ike.auth.ppk.answer", silent)
+    net = network((ONE,), (ONE,), **({"west": {"ppk": INSIST}} if insists else {}))
+    assert not up(net)
+    reason = "the peer does not use the postquantum preshared key" if insists else "the peer's proof is wrong"
+    assert reason in net.west.kinds(Kind.FAILED)[-1].text
 
 
 def test_a_wrong_key_of_the_right_name_is_found_out() -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import pytest
 
 from ikeclone.connection import Auto, Timing
+from ikeclone.errors import InvalidSyntax
 from ikeclone.ike.actions import Kind
 from ikeclone.ike.sa import State
 from ikeclone.numbers import NotifyType
 from ikeclone.wire.payloads import Notify
-from tests.pair.network import Network, Side
+from tests.pair.network import NAME, WEST, Network, Side
+from tests.pair.scenario import ike_sa
 from tests.pair.test_rekey import ping_everything
 
 SHORT = Timing(ike_lifetime=300, child_lifetime=3600, margin=30, retransmit_timeout=20)
@@ -148,5 +150,47 @@ def test_a_peer_that_does_not_delete_the_old_ike_sa_is_not_waited_for_long(monke
     net.run(1)
     assert sorted(state.name for state in ike_sas(net.east)) == ["ESTABLISHED", "REKEYED"]
     net.run(60)
+    assert [ike_sas(side) for side in net.sides] == [[State.ESTABLISHED]] * 2
+    net.assert_consistent()
+
+
+def test_authenticating_anew_is_not_begun_twice() -> None:
+    net = with_clones()
+    before = len(net.seen)
+    net.west.rekey(reauth=True)
+    net.west.rekey(reauth=True)
+    assert len(net.seen) == before + 1
+    net.run(60)
+    assert [ike_sas(side) for side in net.sides] == [[State.ESTABLISHED]] * 2
+    net.assert_consistent()
+
+
+def test_without_a_way_to_the_peer_it_is_tried_again_when_there_is_one() -> None:
+    net = Network(west={"timing": SHORT, "reauth": True, "auto": Auto.START}).established()
+    before = ike_sa(net.west)
+    net.west.addresses()
+    net.west.reports.clear()
+    due = net.west.endpoint.host.timers.when(net.west.endpoint.tunnels[NAME], "reauth")
+    assert due is not None
+    net.run(due - net.now)
+    assert "this host does not have" in net.west.kinds(Kind.FAILED)[0].text
+    assert net.west.ike is before
+    net.west.addresses(str(WEST))
+    net.run(20)
+    assert net.west.ike is not before
+    net.run(60)
+    net.assert_consistent()
+
+
+def test_any_sign_of_life_on_the_new_ike_sa_ends_the_old_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even an answer that makes no sense shows that the new one works."""
+
+    def refuse(*_: object) -> None:
+        raise InvalidSyntax
+
+    net = with_clones()
+    monkeypatch.setattr("ikeclone.ike.reauth.LetGo.response", refuse)
+    net.west.rekey(reauth=True)
+    net.run(5)
     assert [ike_sas(side) for side in net.sides] == [[State.ESTABLISHED]] * 2
     net.assert_consistent()

@@ -8,10 +8,11 @@ from ipaddress import ip_address
 import pytest
 
 from ikeclone.connection import Choice, Redirection
-from ikeclone.errors import InvalidSyntax, LocalError
+from ikeclone.credentials import Credentials
+from ikeclone.errors import InvalidSyntax, LocalError, NoAdditionalSas
 from ikeclone.ike.actions import Kind
 from ikeclone.ike.host import Settings
-from ikeclone.ike.redirect import MAX_REDIRECTS, gateway, parse_gateway, send_away
+from ikeclone.ike.redirect import MAX_REDIRECTS, SendAway, gateway, parse_gateway, send_away
 from ikeclone.ike.sa import State
 from ikeclone.numbers import ExchangeType, NotifyType
 from ikeclone.wire.message import Message, parse_message
@@ -232,6 +233,45 @@ def test_a_redirect_to_a_gateway_that_is_not_there_leaves_the_tunnel_as_it_is() 
     assert len(net.west.children) == 1
     net.run(60)
     assert living(net.east) == []
+
+
+def test_an_established_peer_stays_where_it_is_when_it_is_sent_to_nowhere() -> None:
+    net = client().established()
+    send_away(net.east.endpoint.tunnels[NAME], ip_address("224.0.0.1"), net.now)
+    net.settle(net.east)
+    net.run(5)
+    assert "where no gateway can be" in net.west.kinds(Kind.FAILED)[-1].text
+    assert at(net.west) == str(EAST)
+
+
+def test_a_peer_that_refuses_to_go_keeps_its_ike_sa(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise NoAdditionalSas
+
+    net = client().established()
+    monkeypatch.setattr(SendAway, "response", refuse)
+    send_away(net.east.endpoint.tunnels[NAME], ip_address(SOUTH), net.now)
+    net.settle(net.east)
+    net.run(0.015)
+    net.run(1)
+    assert f"does not go to {SOUTH}: NO_ADDITIONAL_SAS" in net.east.kinds(Kind.FAILED)[-1].text
+
+
+def test_nobody_is_sent_away_from_a_connection_that_is_down() -> None:
+    with pytest.raises(LocalError, match=f"{NAME} is not up: there is nobody to redirect"):
+        send_away(client().east.endpoint.tunnels[NAME], ip_address(SOUTH), 0.0)
+
+
+def test_one_that_cannot_ask_the_other_gateway_says_why() -> None:
+    """The secrets were read anew meanwhile, and the one for this peer is gone."""
+    net = client(globally(SOUTH)).hold()
+    net.west.up()
+    net.east.take()
+    net.west.endpoint.credentials = Credentials(())
+    net.west.take()
+    assert "no preshared key for @west and @east" in net.west.kinds(Kind.FAILED)[-1].text
+    assert net.west.endpoint.tunnels[NAME].initiation is None
+    assert net.west.endpoint.host.timers.owners() == ()
 
 
 def test_who_does_not_leave_is_shown_the_door() -> None:

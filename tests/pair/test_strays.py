@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from ikeclone.backend import Path
@@ -14,11 +16,11 @@ from ikeclone.ike.informational import DeleteChildren, DeleteIke, Liveness, With
 from ikeclone.ike.opening import MAX_RESTARTS
 from ikeclone.ike.rekey_child import RekeyChild
 from ikeclone.ike.sa import IkeSa, State
-from ikeclone.numbers import ExchangeType, NotifyType, PayloadType
+from ikeclone.numbers import ExchangeType, KeMethod, NotifyType, PayloadType
 from ikeclone.wire.message import Header, build_message, build_payloads
-from ikeclone.wire.payloads import Notify, Payload
+from ikeclone.wire.payloads import KeyExchange, Nonce, Notify, Payload, Proposal, Sa, TsI, TsR
 from tests.pair.network import EAST, WEST, Network
-from tests.pair.scenario import assert_one_tunnel, by_hand, ike_sa, notifies, only_child
+from tests.pair.scenario import assert_one_tunnel, by_hand, deleted, ike_sa, notifies, only_child
 
 TO_WEST, TO_EAST = Path(WEST, EAST), Path(EAST, WEST)
 REFUSAL = build_payloads((Notify(NotifyType.INVALID_SYNTAX),))
@@ -195,3 +197,47 @@ def test_a_response_to_ike_sa_init_of_another_kind_is_left_alone() -> None:
     net.release()
     net.run(1)
     assert_one_tunnel(net)
+
+
+@pytest.mark.parametrize("ike", [False, True])
+def test_an_answer_with_a_public_value_of_another_method_makes_no_sa(ike: bool) -> None:
+    """It is tried again; a peer that has made a Child SA of it is told to delete that."""
+    net = by_hand()
+    west = net.west
+    sa, child = ike_sa(west), only_child(west)
+    west.rekey(ike=ike)
+    asked = net.east.read()
+    (offered, *_) = asked.require(Sa).proposals
+    chosen = Proposal(offered.protocol, offered.transforms, b"\1" * len(offered.spi), offered.number)
+    selectors = () if ike else (TsI(child.agreement.local), TsR(child.agreement.remote))
+    public = KeyExchange(KeMethod.ECP_256, bytes(64))
+    content = build_payloads((Sa((chosen,)), Nonce(bytes(32)), public, *selectors))
+    header = replace(asked.header, initiator=False, response=True)
+    west.endpoint.receive(seal_raw(ike_sa(net.east), header, *content), TO_WEST, net.now)
+    net.settle(west)
+    assert "key exchange is of another method" in west.kinds(Kind.PROGRESS)[-1].text
+    assert (ike_sa(west), west.children) == (sa, [child])
+    assert not west.backend.reserved
+    assert [deleted(net.east, index) for index in range(1, len(net.east.inbox))] == (
+        [] if ike else [[int.from_bytes(offered.spi, "big")]]
+    )
+
+
+def test_an_spi_that_no_child_sa_can_have_ends_the_ike_sa(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those up to 255 are reserved (RFC 4303 section 2.1)."""
+    net = by_hand()
+    monkeypatch.setattr(net.west.backend, "allocate_spi", lambda cpu: 255)
+    net.west.rekey()
+    net.east.take()
+    assert notifies(net.west) == {NotifyType.INVALID_SYNTAX}
+    assert "SPI 000000ff in a proposal for ESP" in net.east.kinds(Kind.IKE_DOWN)[-1].text
+
+
+def test_an_answer_to_ike_sa_init_without_an_spi() -> None:
+    net = Network().hold()
+    net.west.up()
+    net.east.take()
+    answer = net.west.inbox.popleft().data
+    net.west.endpoint.receive(answer[:8] + bytes(8) + answer[16:], TO_WEST, net.now)
+    net.settle(net.west)
+    assert "the IKE_SA_INIT response does not fit the request" in net.west.kinds(Kind.FAILED)[-1].text
