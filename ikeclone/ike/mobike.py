@@ -12,7 +12,6 @@ from ipaddress import ip_address
 
 from ikeclone.backend import Path
 from ikeclone.connection import Timing
-from ikeclone.errors import UnacceptableAddresses
 from ikeclone.ike import nat
 from ikeclone.ike.actions import Kind
 from ikeclone.ike.exchange import Payloads
@@ -204,7 +203,6 @@ class Mobike:
         nat.check_prohibition(message, self.sa.heard_on)
         self._learn(message)
         if not self.decides and message.notify(NotifyType.UPDATE_SA_ADDRESSES) is not None:
-            self._check()
             self._claims = 0
             self._claim_path(message, self.sa.heard_on)
         else:
@@ -230,11 +228,6 @@ class Mobike:
         """The peer has these addresses, and the one that it says so from (RFC 4555 section 3.6)."""
         found = [ip_address(n.data) for n in notifies if n.type in _ADDITIONAL.values() and len(n.data) in (4, 16)]
         self._theirs = tuple(dict.fromkeys((self.sa.heard_on.remote, *found[:MAX_ADDRESSES])))
-
-    def _check(self) -> None:
-        path = self.sa.heard_on
-        if path.remote.is_multicast or path.remote.is_unspecified or path.remote in self.sa.host.addresses:
-            raise UnacceptableAddresses(f"the peer cannot be at {path.remote}")
 
     def _claim_path(self, message: Message, path: Path) -> None:
         """The peer is elsewhere, it says; what it shows with a cookie is believed."""

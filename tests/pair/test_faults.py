@@ -684,3 +684,21 @@ def test_a_clone_that_the_peer_does_not_know_yet_is_kept_and_rekeyed_later(monke
     assert clone not in net.west.children
     assert [child.cpu for child in net.west.children] == [None, clone.cpu]
     net.assert_consistent()
+
+
+def test_a_clone_that_the_peer_has_lost_is_dropped_and_opened_again_by_traffic() -> None:
+    net = Network().established()
+    net.west.packet(0)
+    net.run(2)
+    clone, theirs = net.west.children[1], net.east.children[1]
+    assert net.east.ike is not None
+    theirs.tunnel.children.remove(net.east.ike, theirs, net.now)
+    net.settle(net.east)
+    net.west.rekey()
+    net.run(2)
+    assert clone not in net.west.children
+    assert [c.cpu for c in net.west.children] == [None]
+    net.west.packet(0)
+    net.run(2)
+    assert [c.cpu for c in net.west.children] == [None, 0]
+    net.assert_consistent()

@@ -10,10 +10,14 @@ import pytest
 from ikeclone.backend import Path
 from ikeclone.connection import Choice, Timing
 from ikeclone.ike.actions import Datagram, Kind
-from ikeclone.numbers import NotifyType
+from ikeclone.ike.mobike import MAX_CLAIMS
+from ikeclone.ike.probes import Tell
+from ikeclone.ike.sa import State
+from ikeclone.numbers import ExchangeType, NotifyType
 from tests.pair.nat import Nat
 from tests.pair.network import EAST, WEST, Network, Side
 from tests.pair.scenario import assert_carries, ike_sa, notifies
+from tests.pair.test_strays import MALFORMED, answer
 
 ROAMED, FARTHER, FORGED = "198.51.100.7", "203.0.113.7", "198.51.100.66"
 SECOND = "192.1.2.24"
@@ -303,3 +307,118 @@ def test_a_cookie_that_comes_back_late(net: Network) -> None:
     net.run(30)
     assert between(net, ROAMED)
     assert_carries(net)
+
+
+def test_a_search_goes_with_the_request_that_is_under_way(net: Network) -> None:
+    """No empty request is needed to find the way that works."""
+    net.hold()
+    net.west.rekey()
+    net.east.inbox.clear()
+    net.west.addresses(ROAMED, FARTHER)
+    assert [message.header.exchange for message in map(net.east.read, range(len(net.east.inbox)))] == [
+        ExchangeType.CREATE_CHILD_SA
+    ]
+    net.release()
+    net.run(5)
+    assert between(net, ROAMED)
+    assert net.west.kinds(Kind.CHILD_REKEYED)
+
+
+def test_a_way_that_the_peer_refuses_is_left_for_another_one() -> None:
+    """encapsulation=no, and there is a NAT before the first of two addresses."""
+    net = mobile(encapsulation=Choice.NO).established()
+    net.nat = HalfNat(ip_address(ROAMED), ip_address(FORGED))
+    net.west.addresses(ROAMED, FARTHER)
+    net.run(5)
+    assert any("UNEXPECTED_NAT_DETECTED" in report.text for report in net.west.kinds(Kind.FAILED))
+    assert between(net, FARTHER)
+    assert_carries(net)
+
+
+class HalfNat(Nat):
+    """A NAT on one way; on the others there is none."""
+
+    def translate(self, path: Path) -> Path | None:
+        return super().translate(path) or path
+
+
+@pytest.mark.parametrize("address", ["224.0.0.1", "::", str(EAST)])
+def test_a_peer_is_nowhere_where_nobody_can_be(net: Network, address: str) -> None:
+    """Somebody forwards the update as from there: no cookie comes back, and no packet goes there."""
+    net.hold()
+    net.west.addresses(ROAMED)
+    net.receive(net.east, from_elsewhere(net.east.inbox.popleft(), address))
+    assert all(sa.path.remote == WEST for sa in net.east.backend.installed.values())
+    net.release()
+    net.run(60)
+    assert between(net, ROAMED)
+    assert all(report.text.endswith(f"{ROAMED}[4500]") for report in net.east.kinds(Kind.MOVED))
+
+
+def test_an_update_that_is_repeated_from_everywhere_is_followed_a_few_times(net: Network) -> None:
+    net.hold()
+    net.west.addresses(ROAMED)
+    update = net.east.inbox.popleft()
+    for number in range(1, 20):
+        net.receive(net.east, from_elsewhere(update, f"203.0.113.{number}"))
+    assert ike_sa(net.east).path.remote == ip_address(f"203.0.113.{MAX_CLAIMS + 1}")
+    net.release()
+    net.run(120)
+    assert between(net, ROAMED)
+    assert moves(net) == 1
+
+
+def test_moving_on_before_the_peer_has_agreed(net: Network) -> None:
+    """The answer to the first update says nothing of the second one."""
+    net.hold()
+    for address in (ROAMED, FARTHER):
+        net.west.addresses(address)
+    net.release()
+    net.run(5)
+    assert between(net, FARTHER)
+    assert_carries(net)
+
+
+def test_moving_on_before_the_peer_has_refused() -> None:
+    net = mobile(encapsulation=Choice.NO).established().hold()
+    net.nat = HalfNat(ip_address(ROAMED), ip_address(FORGED))
+    for address in (ROAMED, FARTHER):
+        net.west.addresses(address)
+    net.release()
+    net.run(5)
+    assert between(net, FARTHER)
+    assert not net.west.kinds(Kind.FAILED)
+
+
+def test_two_claims_while_the_cookie_has_to_wait(net: Network) -> None:
+    """East's rekey of the IKE SA must be answered first; both cookies then go where the peer was heard last."""
+    net.hold()
+    net.east.rekey(ike=True)
+    net.west.addresses(ROAMED)
+    update = net.east.inbox.popleft()
+    for address in (FORGED, ROAMED):
+        net.receive(net.east, from_elsewhere(update, address))
+    net.release()
+    net.run(30)
+    assert between(net, ROAMED)
+    net.assert_consistent()
+
+
+def test_a_claim_that_nobody_answers_for_needs_no_cookie_any_more(net: Network) -> None:
+    """It waits behind east's rekey of the IKE SA, which is not answered from where the peer claims to be."""
+    net.hold()
+    net.east.rekey(ike=True)
+    net.west.addresses(ROAMED)
+    net.receive(net.east, from_elsewhere(net.east.inbox.popleft(), FORGED))
+    net.run_until(lambda: ike_sa(net.east).path.remote == WEST)
+    net.release()
+    net.run(60)
+    assert between(net, ROAMED)
+    net.assert_consistent()
+
+
+def test_an_answer_that_makes_no_sense_is_a_sign_of_life_all_the_same(net: Network) -> None:
+    net.hold()
+    answer(net, Tell(ike_sa(net.west)), *MALFORMED)
+    net.east.inbox.clear()
+    assert ike_sa(net.west).state is State.ESTABLISHED

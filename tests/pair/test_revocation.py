@@ -149,6 +149,20 @@ def test_lists_are_fetched_in_advance_and_again_in_time() -> None:
     assert [order.url for order in net.east.fetched] == [LIST, LIST]
 
 
+@pytest.mark.parametrize("revoked", [False, True])
+def test_each_certificate_of_a_chain_is_asked_about(revoked: bool) -> None:
+    """The list of the authority between arrives first, and is not enough."""
+    second = "http://pki.example/middle.crl"
+    middle = ROOT.authority("C=CA, O=Test, CN=middle", points(LIST))
+    user = middle.issue("C=CA, O=Test, CN=west", alternative(x509.DNSName("west")), points(second))
+    net = certified(Host(user, chain=(middle.certificate,)), Host(EAST, revocation=LISTS))
+    net.east.web = {LIST: der(crl(ROOT)), second: der(crl(middle, *([user] if revoked else [])))}
+    attempt(net)
+    assert {order.query.address for order in net.east.fetched} == {LIST, second}
+    assert is_up(net) is not revoked
+    assert ("was revoked" in told(net.east)) is revoked
+
+
 def test_a_forger_makes_us_ask_nobody() -> None:
     """Only who has the key of a certificate makes us ask about it."""
     net = responder(OCSP, {RESPONDER: der(answer(WEST, ROOT))})

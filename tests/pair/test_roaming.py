@@ -10,7 +10,7 @@ import pytest
 from ikeclone.connection import Auto, Timing
 from ikeclone.errors import LocalError
 from ikeclone.ike.actions import Kind
-from tests.pair.network import EAST, WEST, WEST_END, Network
+from tests.pair.network import EAST, EAST_END, NAME, WEST, WEST_END, Network
 from tests.pair.scenario import ike_sa
 
 ROAMED = "198.51.100.7"
@@ -133,3 +133,35 @@ def test_the_first_packet_of_a_host_with_any_address() -> None:
     (policy,) = net.west.backend.policies.values()
     assert [str(selector) for selector in policy.local] == [f"{ROAMED}/32"]
     assert policy.path.local == ip_address(ROAMED)
+
+
+def test_packets_bring_up_what_has_an_address_by_then() -> None:
+    """auto=ondemand on a host that is not on the network yet."""
+    net = Network(west={"auto": Auto.ONDEMAND})
+    net.west.own = ()
+    net.west.backend.policies.clear()
+    net.west.start()
+    assert net.west.backend.policies == {}
+    net.west.addresses(str(WEST))
+    assert net.west.backend.policies[NAME].path.local == WEST
+    net.west.packet(0)
+    net.run(2)
+    assert carries(net)
+
+
+def test_packets_bring_up_nothing_whose_peer_may_be_anywhere() -> None:
+    net = Network(west={"auto": Auto.ONDEMAND, "remote": replace(EAST_END, address=None)})
+    assert net.west.backend.policies == {}
+    net.east.up()
+    net.run(2)
+    (policy,) = net.west.backend.policies.values()
+    assert policy.path.remote == EAST
+
+
+def test_addresses_of_sas_are_listened_on_until_they_are_gone() -> None:
+    net = Network().established()
+    net.west.addresses(ROAMED)
+    assert set(net.west.endpoint.local_addresses()) == {WEST}
+    net.west.down()
+    net.run(300)
+    assert set(net.west.endpoint.local_addresses()) == set()

@@ -76,6 +76,17 @@ def test_the_second_connection_takes_the_ike_sa_of_the_first() -> None:
     agree(net)
 
 
+def test_the_ike_sa_of_the_first_is_enough_for_one_that_wants_no_child_sa() -> None:
+    net = net_of_two()
+    act(net.west, "up", NAME)
+    tunnel(net.west, OTHER).up(net.now, ike_only=True)
+    net.settle(net.west)
+    net.run(5)
+    assert net.west.kinds(Kind.IKE_UP)[-1].connection == OTHER
+    assert counts(net) == [[1, 0], [1, 0]]
+    assert tunnel(net.west, OTHER).ike is tunnel(net.west, NAME).ike
+
+
 def test_with_other_ends_it_has_its_own() -> None:
     net = both_up(fragmentation=False)
     assert len(living(net.west)) == 2

@@ -45,6 +45,13 @@ def test_one_that_is_wanted_is_given_if_it_is_free_and_in_the_pool() -> None:
     assert Leases(POOL).take(WEST, ip_address("2001:db8::1")) == FIRST
 
 
+def test_new_ones_leave_out_those_that_somebody_wanted() -> None:
+    pool = Leases(POOL)
+    assert pool.take(WEST, FIRST) == FIRST
+    assert pool.take(EAST, SECOND) == SECOND
+    assert pool.take(NORTH) == THIRD
+
+
 def test_nobody_is_never_known_again() -> None:
     pool = Leases(POOL)
     pool.give_back(pool.take(NOBODY) or SECOND)
