@@ -92,10 +92,8 @@ class RekeyIke(Exchange):
             return False
         return self.rival.sa is None or self.heir is not None
 
-    def request(self, now: float) -> Payloads | None:
+    def request(self, now: float) -> Payloads:
         sa = self.sa
-        if sa.state is not State.ESTABLISHED or sa.rekey is not None:
-            return None
         sa.rekey = self
         self._spi, self._nonce = sa.host.spi(), sa.host.random(NONCE_SIZE)
         self._proposals = numbered(sa.tunnel.connection.ike, self._spi)
@@ -206,8 +204,6 @@ def _check_replaceable(sa: IkeSa) -> None:
 def _accept(sa: IkeSa, made: _Made, additional: bytes, now: float) -> None:
     """Hand over to the peer's new IKE SA, unless this one found another successor during the additional exchanges."""
     _check_replaceable(sa)
-    if sa.state is not State.ESTABLISHED:
-        raise TemporaryFailure("this IKE SA is on its way out")
     new = made.successor(sa, additional, now, initiator=False)
     if sa.rekey is not None:
         sa.rekey.rival = Rival(made.nonces, new)

@@ -9,12 +9,14 @@ import pytest
 
 from ikeclone.connection import Timing
 from ikeclone.ike.actions import Kind
+from ikeclone.ike.child import ChildState
 from ikeclone.ike.rekey_child import RekeyChild
 from ikeclone.ike.sa import IkeSa
 from ikeclone.numbers import NotifyType
 from ikeclone.wire.payloads import Notify
 from tests.pair.groups import ask, assert_each_cpu_is_served_once, delete, traffic, traffic_until_quiet
 from tests.pair.network import NAME, Network, Side
+from tests.pair.scenario import ike_sa, watched
 
 PER_CPU = {"clones": None}
 
@@ -172,3 +174,27 @@ def test_clones_open_while_the_fallback_is_rekeyed() -> None:
     assert [c.cpu for c in net.east.children].count(None) == 1
     assert net.lost_packets == []
     assert_each_cpu_is_served_once(net)
+
+
+def test_a_clone_that_comes_while_another_one_of_its_cpu_is_rekeyed_waits_for_the_delete_too() -> None:
+    """East has one CPU for both of west's clones, and sends on an SA that west has at every moment."""
+    net = Network(cpus=(2, 1)).established()
+    net.west.packet(0)
+    net.run(3)
+    clone = net.east.children[1]
+    net = watched(net.hold())
+    sa = ike_sa(net.west)
+    sa.enqueue(RekeyChild(sa, net.west.children[1]), net.now)
+    net.settle(net.west)
+    net.east.take()
+    net.west.packet(1)
+    net.east.take()
+    assert (clone.state, clone.active) == (ChildState.REKEYED, True)
+    assert not any(net.east.endpoint.host.timers.when(child, "activate") for child in net.east.children)
+    net.run(0.4)
+    net.release()
+    net.run(5)
+    assert clone not in net.east.children
+    assert [c.cpu for c in net.east.children] == [None, 0, 0]
+    assert sum(c.active for c in net.east.children if c.cpu == 0) == 1
+    net.assert_consistent()

@@ -289,6 +289,25 @@ def test_peer_that_uses_its_new_sa_has_replaced_the_old_one(net: Network) -> Non
     assert_never_down(net)
 
 
+def test_peer_that_uses_its_new_sa_before_its_answer_arrives(net: Network) -> None:
+    """East has won and goes on with its own; west, which learns that late, deletes what it has made."""
+    west, east = net.sides
+    old = ike_sa(west)
+    cross(net, OF_WEST[0], ike=True)
+    east.take()
+    child = only_child(east)
+    east.rekey()
+    west.take(2)
+    assert states(west) == [REKEYED, ESTABLISHED]
+    west.take()
+    assert states(west) == [REKEYED, ESTABLISHED, DELETING]
+    assert has_delete(east, 1)
+    assert_one_tunnel(net)
+    assert_never_down(net)
+    assert only_child(east) is not child
+    assert ike_sa(west).spi_i == ike_sa(east).spi_i != old.spi_i
+
+
 def test_peer_that_rekeys_its_new_sa_again(net: Network) -> None:
     """As before, and west rekeys its new IKE SA at once: the Child SAs go where that leads, whatever comes late."""
     west, east = net.sides
