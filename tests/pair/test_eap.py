@@ -299,5 +299,5 @@ def test_a_user_is_sent_to_another_gateway_once_he_has_proved_who_he_is() -> Non
     attempt(net)
     assert net.west.endpoint.tunnels[NAME].redirects.gateway == south
     assert {sent.path.remote for sent in net.west.sent if sent.data[18] == ExchangeType.IKE_SA_INIT} == {EAST, south}
-    assert living(net.east) == net.east.children == []
+    assert (living(net.east), net.east.children) == ([], [])
     assert not net.east.kinds(Kind.CHILD_UP, Kind.FAILED)

@@ -8,10 +8,10 @@ from ikeclone.connection import Auto, Timing
 from ikeclone.errors import InvalidSyntax
 from ikeclone.ike.actions import Kind
 from ikeclone.ike.sa import State
-from ikeclone.numbers import NotifyType
+from ikeclone.numbers import ExchangeType, NotifyType
 from ikeclone.wire.payloads import Notify
 from tests.pair.network import NAME, WEST, Network, Side
-from tests.pair.scenario import ike_sa
+from tests.pair.scenario import assert_one_tunnel, by_hand, ike_sa
 from tests.pair.test_rekey import ping_everything
 
 SHORT = Timing(ike_lifetime=300, child_lifetime=3600, margin=30, retransmit_timeout=20)
@@ -194,3 +194,25 @@ def test_any_sign_of_life_on_the_new_ike_sa_ends_the_old_one(monkeypatch: pytest
     net.run(5)
     assert [ike_sas(side) for side in net.sides] == [[State.ESTABLISHED]] * 2
     net.assert_consistent()
+
+
+def test_the_new_ike_sa_is_rekeyed_before_the_old_one_is_deleted() -> None:
+    """Nothing that waits for proof on the old one takes harm, and nothing is left of it."""
+    net = by_hand()
+    west, east = net.sides
+    west.rekey()
+    east.take()
+    west.inbox.clear()
+    west.rekey(reauth=True)
+    for side in (east, west, east, west):
+        side.take()
+    west.rekey(ike=True)
+    east.take()
+    west.take()
+    assert [message.header.exchange for message in map(east.read, (0, 1))] == [
+        ExchangeType.INFORMATIONAL,
+        ExchangeType.CREATE_CHILD_SA,
+    ]
+    east.take(1)
+    assert len(east.children) == 3
+    assert_one_tunnel(net)
