@@ -72,7 +72,8 @@ class Changes:
     def _route(self, policy: Policy) -> None:
         routed = self._routed.get(policy.connection)
         if routed is None:
-            tunnel = self._tunnels[policy.connection]
+            if (tunnel := self._tunnels.get(policy.connection)) is None:
+                return  # gone before this was done
             routed = self._routed[policy.connection] = _Routed(tunnel, policy)
             self._tell(Verb.ROUTE, routed)
         elif (policy.local, policy.remote) != (routed.policy.local, routed.policy.remote):
@@ -110,7 +111,7 @@ class Changes:
         if self._updown is None:
             log.warning("%s: leftupdown= is not run: no plugin for it is installed", policy.connection)
             return
-        name = (tunnel.template or tunnel).connection.name
+        name = tunnel.parts.configured.connection.name
         local = local_identity(tunnel.connection, policy.path.local)
         remote = tunnel.peer or remote_identity(tunnel.connection, policy.path.remote)
         change = Change(verb, command, name, policy, str(local), str(remote or "%any"), self._data_plane, roamed)

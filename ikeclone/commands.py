@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Set
+from collections.abc import AsyncIterator, Callable, Container, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -59,9 +59,10 @@ class Commands:
     async def _up(self, command: models.Up, progress: Progress) -> models.Done:
         name, done = command.name, Kind.IKE_UP if command.ike else Kind.CHILD_UP
         with self._watch() as reports:
-            self._daemon.endpoint.tunnel(name).up(self._daemon.now(), ike_only=command.ike)
+            tunnel = self._daemon.endpoint.tunnel(name)
+            tunnel.up(self._daemon.now(), ike_only=command.ike)
             self._daemon.stir()
-            async for report in _of(reports, {name}):
+            async for report in _of(reports, tunnel.parts):
                 progress(report.text)
                 if report.kind is done:
                     return models.Done(text=f"{name} is up")
@@ -90,7 +91,8 @@ class Commands:
             tunnels = self._daemon.endpoint.named(name)
             waiting = sum(tunnel.rekey(self._daemon.now(), command.ike, command.reauth) for tunnel in tunnels)
             self._daemon.stir()
-            async for report in _of(reports, {tunnel.connection.name for tunnel in tunnels}):
+            each = {part.connection.name for tunnel in tunnels for part in tunnel.parts.under(tunnel)}
+            async for report in _of(reports, each):
                 progress(report.text)
                 waiting -= report.kind is done
                 if report.kind in (Kind.FAILED, Kind.IKE_DOWN):
@@ -132,7 +134,7 @@ class Commands:
             self._watchers.discard(queue)
 
 
-async def _of(reports: asyncio.Queue[Report], connections: Set[str]) -> AsyncIterator[Report]:
+async def _of(reports: asyncio.Queue[Report], connections: Container[str]) -> AsyncIterator[Report]:
     while True:
         report = await reports.get()
         if report.connection in connections:

@@ -37,7 +37,8 @@ class View:
     def traffic(self, name: str | None) -> TrafficReport:
         """Every Child SA, or those of one connection; raises LocalError when there is no such connection."""
         tunnels = self._endpoint.named(name) if name else self._endpoint.tunnels.values()
-        return TrafficReport(rows=[self._traffic_row(t, child) for t in tunnels for child in _in_order(t)])
+        each = dict.fromkeys(t for tunnel in tunnels for t in tunnel.parts.under(tunnel))
+        return TrafficReport(rows=[self._traffic_row(t, child) for t in each for child in _in_order(t)])
 
     def clones(self, name: str) -> ClonesReport:
         """The fallback and every CPU of a connection; raises LocalError when there is no such connection."""
@@ -76,9 +77,9 @@ class View:
         return over
 
     def connections(self) -> list[ConnectionRow]:
-        """Every connection, as it was loaded, each followed by its instances."""
-        configured = [tunnel for tunnel in self._endpoint.tunnels.values() if tunnel.template is None]
-        return [self._connection_row(each) for tunnel in configured for each in (tunnel, *tunnel.instances)]
+        """Every connection, as it was loaded, each followed by its instances, and these by their parts."""
+        wholes = (each for tunnel in self._endpoint.configured for each in (tunnel, *tunnel.instances))
+        return [self._connection_row(each) for whole in wholes for each in whole.parts.family]
 
     def ike_sas(self) -> list[IkeSaRow]:
         """Every IKE SA that is not only kept to repeat its last answer, the oldest first."""
@@ -201,7 +202,7 @@ def _unserved(tunnel: Tunnel, cpu: int) -> str:
 def _state(tunnel: Tunnel) -> str:
     if tunnel.instances:
         return f"{len(tunnel.instances)} peers"
-    if tunnel.clones.fallback is not None:
+    if any(each.clones.fallback is not None for each in tunnel.parts.under(tunnel)):
         return "up"
     if tunnel.connecting or any(sa.tunnel is tunnel for sa in tunnel.endpoint.ike_sas()):
         return "connecting"

@@ -7,12 +7,11 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from ikeclone.backend import EspSuite, Limits, Mode, Path
-from ikeclone.selectors import TrafficSelector
+from ikeclone.ike.narrowing import Selectors, narrowed
 
 if TYPE_CHECKING:
+    from ikeclone.connection import Connection
     from ikeclone.ike.tunnel import Tunnel
-
-Selectors = tuple[TrafficSelector, ...]
 
 
 class ChildState(Enum):
@@ -81,6 +80,16 @@ class Child:
     def name(self) -> str:
         """The instance's name: NAME-0 for a fallback that may have clones, NAME for a regular SA."""
         return f"{self.connection}-{self.instance}" if self.agreement.per_resource else self.connection
+
+    @property
+    def terms(self) -> Connection:
+        """The connection for the same traffic: that of a successor or a clone (RFC 7296 section 2.9.2, RFC 9611).
+
+        An end that is only a host may have got another address since.
+        """
+        said, agreed = self.tunnel.connection, self.agreement
+        local = agreed.local if said.local.selectors else ()
+        return narrowed(said, local, agreed.remote if said.remote.selectors else ())
 
     @property
     def lasts(self) -> bool:

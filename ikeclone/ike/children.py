@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from ikeclone.backend import ChildSa, Path, Policy
 from ikeclone.connection import Auto, Connection
 from ikeclone.ike.actions import InstallChild, Kind, MoveChild, RemoveChild, Route, Unroute
-from ikeclone.ike.child import Child, ChildState, Selectors
+from ikeclone.ike.child import Child, ChildState
 from ikeclone.ike.clones import Clones
 from ikeclone.ike.informational import DeleteChildren
 from ikeclone.ike.lifetimes import Lifetimes
-from ikeclone.ike.narrowing import of_end
+from ikeclone.ike.narrowing import Selectors, of_end
 from ikeclone.ike.negotiation import Keyed
 from ikeclone.ike.rekey_child import RekeyChild
 from ikeclone.ike.roaming import own_address
@@ -40,6 +40,11 @@ class Children:
         if self._connection.auto is Auto.ONDEMAND and not self.clones.children and (path := self._way()) is not None:
             connection = self._connection
             self._route(path, of_end(connection.local, path.local), of_end(connection.remote, path.remote))
+
+    @property
+    def traffic(self) -> tuple[Selectors, Selectors] | None:
+        """What all Child SAs are for, ours and the peer's; None as long as there are none."""
+        return (self._policy.local, self._policy.remote) if self._policy and self.clones.children else None
 
     @property
     def _connection(self) -> Connection:
@@ -126,6 +131,7 @@ class Children:
             self._unroute()
             if wished:
                 self._tunnel.revival.plan_child(child, now)
+            self._tunnel.parts.end_if_unused(self._tunnel)
         elif wished and self.clones.clones and self.clones.fallback is None:
             self._tunnel.openings.replace_fallback(now)
 

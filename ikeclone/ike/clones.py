@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 from itertools import count
 
-from ikeclone.ike.child import Child, ChildState, Selectors
+from ikeclone.ike.child import Child, ChildState
 
 # The golden ratio: multiples of it, modulo 1, spread evenly however many there are.
 FIRST_PORT = 49152
@@ -78,9 +78,10 @@ class Clones:
         theirs = {clone.instance for clone in self.clones if not clone.opened_by_us}
         return len(theirs) < max(2 * len(cpus), 2 * self.limit(cpus))
 
-    def may_accept_regular(self, most: int) -> bool:
-        """Whether we take one more SA of the peer's that is bound to no CPU; it gets a few, some peers make them."""
-        return sum(c.cpu is None and c.lasts for c in self) < most
+    @property
+    def regular(self) -> int:
+        """How many SAs are bound to no CPU; some peers make more than one."""
+        return sum(c.cpu is None and c.lasts for c in self)
 
     def least_loaded(self, cpus: frozenset[int]) -> int:
         """The CPU with the fewest clones, for one that the peer opens (RFC 9611 section 3).
@@ -132,11 +133,6 @@ class Clones:
     def port(self, instance: int) -> int:
         """The UDP source port of an instance that shall have one of its own, among the dynamic ones (RFC 6335)."""
         return FIRST_PORT + int(self.spread(instance) * (65536 - FIRST_PORT))
-
-    def has_same_traffic(self, local: Selectors, remote: Selectors) -> bool:
-        """Whether these are the selectors of the SAs that there are, which have one policy: any, if there are none."""
-        agreed = self.fallback.agreement if self.fallback is not None else None
-        return agreed is None or (set(agreed.local), set(agreed.remote)) == (set(local), set(remote))
 
     def outbound(self, cpu: int | None) -> Child | None:
         """The SA that sends for this CPU, bound to it or, with None, unbound."""

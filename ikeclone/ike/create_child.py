@@ -36,8 +36,9 @@ class CreateChild(Exchange):
         if not self._is_of_use(now):
             return None
         self._clones.asked.add(self.cpu)
-        tunnel = self._tunnel
-        self._request = Request(self.sa, tunnel.connection, self.cpu, tunnel.resource(self.cpu), self._method)
+        tunnel, fallback = self._tunnel, self._clones.fallback
+        terms = tunnel.connection if self.cpu is None or fallback is None else fallback.terms
+        self._request = Request(self.sa, terms, self.cpu, tunnel.resource(self.cpu), self._method)
         return self._request.payloads()
 
     def _is_of_use(self, now: float) -> bool:
@@ -52,20 +53,32 @@ class CreateChild(Exchange):
         after(self, agreed, message, self._opened, now)
 
     def _check_traffic(self, agreement: Agreement) -> None:
-        """A clone for less than the fallback is of no use (RFC 9611 section 3): the peer shall not keep it."""
-        if not self._clones.has_same_traffic(agreement.local, agreement.remote):
+        """A clone for less than the fallback is of no use (RFC 9611 section 3), nor is a part when there are too many.
+
+        The peer shall not keep it.
+        """
+        parts = self._tunnel.parts
+        try:
+            taker = parts.serving(agreement.local, agreement.remote)
+            if self.cpu is not None and taker is not self._tunnel:
+                raise TsUnacceptable("the peer narrows the selectors of a clone")
+            if taker is None:
+                parts.check_room()
+        except PeerError:
             self.sa.requests.queue.append(Withdraw(self.sa, agreement.inbound_spi))
-            raise TsUnacceptable("the peer narrows the selectors of a clone")
+            raise
 
     def _opened(self, keyed: Keyed, now: float) -> None:
+        self._check_traffic(keyed.agreement)
         self._clones.asked.discard(self.cpu)
+        taker = self._tunnel.parts.taking(self.sa, keyed.agreement)
         if not keyed.agreement.per_resource:
-            self._clones.per_resource = False
+            taker.clones.per_resource = False
         elif self.cpu is None:
-            self._clones.per_resource = True
+            taker.clones.per_resource = True
         else:
-            self._clones.opened(now)
-        children = self._tunnel.children
+            taker.clones.opened(now)
+        children = taker.children
         child = children.add(self.sa, keyed, now, cpu=self.cpu, opened_by_us=True)
         children.senders.serve(child)
         if self._tunnel.ike is None:
@@ -89,20 +102,25 @@ class CreateChild(Exchange):
         self._clones.asked.discard(self.cpu)
         if self._request is not None:
             self.sa.host.emit(RemoveChild(self._request.offer.spi))
+        self._tunnel.parts.end_if_unused(self._tunnel)
 
 
 def respond_create(sa: IkeSa, message: Message, now: float) -> Payloads:
-    """Answer a request for a new Child SA: the fallback if there is none, else a clone on the CPU with the fewest."""
-    tunnel = sa.tunnel.for_traffic(sa, message)
-    _check_traffic(sa, tunnel, message)
-    cpu = _cpu_for(tunnel, message)
-    agreed, payloads = respond(sa, tunnel.connection, message, cpu, tunnel.resource(cpu))
-    return payloads + answer_after(sa, agreed, lambda keyed, at: _accept(sa, tunnel, keyed, cpu, at), now)
+    """Answer a request for a new Child SA: the fallback if there is none, else a clone on the CPU with the fewest.
+
+    For other traffic than that of the Child SAs that there are, it is the fallback of a new part.
+    """
+    whole = sa.tunnel.for_traffic(sa, message)
+    taker = whole.parts.serving(*traffic_of(whole.connection, sa.path, message))
+    cpu = _cpu_for(taker or whole, message, alone=taker is None)
+    agreed, payloads = respond(sa, whole.connection, message, cpu, (taker or whole).resource(cpu))
+    return payloads + answer_after(sa, agreed, lambda keyed, at: _accept(sa, whole, keyed, cpu, at), now)
 
 
-def _accept(sa: IkeSa, tunnel: Tunnel, keyed: Keyed, cpu: int | None, now: float) -> None:
+def _accept(sa: IkeSa, whole: Tunnel, keyed: Keyed, cpu: int | None, now: float) -> None:
     """Install it, unless there is no room for it any more after the additional key exchanges."""
-    _check_room(tunnel, cpu)
+    _check_room(whole.parts.serving(keyed.agreement.local, keyed.agreement.remote) or whole, cpu)
+    tunnel = whole.parts.taking(sa, keyed.agreement)
     clones = tunnel.clones
     if cpu is None:
         # A regular SA beside a fallback that may have clones takes nothing from that one.
@@ -118,19 +136,15 @@ def _accept(sa: IkeSa, tunnel: Tunnel, keyed: Keyed, cpu: int | None, now: float
         tunnel.openings.clone_accepted(now)
 
 
-def _check_traffic(sa: IkeSa, tunnel: Tunnel, message: Message) -> None:
-    """All Child SAs of a connection are for the same traffic, as the data plane has one policy for it."""
-    if not tunnel.clones.has_same_traffic(*traffic_of(tunnel.connection, sa.path, message)):
-        name = tunnel.connection.name
-        raise TsUnacceptable(f"{name} has Child SAs for other traffic: give this a connection of its own")
+def _cpu_for(tunnel: Tunnel, message: Message, *, alone: bool) -> int | None:
+    """The CPU of the clone that is asked for, None for a regular SA and for one that is `alone` with its traffic.
 
-
-def _cpu_for(tunnel: Tunnel, message: Message) -> int | None:
-    """The CPU of the clone that is asked for, None for a regular SA; raises PeerError if there is no room for it."""
+    Raises PeerError if there is no room for it.
+    """
     clones, cpus = tunnel.clones, tunnel.host.resources.cpus()
     wanted = message.notify(NotifyType.SA_RESOURCE_INFO) is not None and tunnel.connection.clones != 0
     cpu = None
-    if wanted and clones.fallback is not None:
+    if wanted and not alone and clones.fallback is not None:
         if not cpus:
             raise TemporaryFailure("no CPU is ready")
         cpu = clones.least_loaded(cpus)
@@ -141,8 +155,7 @@ def _cpu_for(tunnel: Tunnel, message: Message) -> int | None:
 def _check_room(tunnel: Tunnel, cpu: int | None) -> None:
     clones, cpus = tunnel.clones, tunnel.host.resources.cpus()
     if cpu is None:
-        if not clones.may_accept_regular(tunnel.host.settings.regular_limit):
-            raise NoAdditionalSas("there are enough Child SAs already")
+        tunnel.parts.check_room()
     elif cpu not in cpus:
         raise TemporaryFailure(f"CPU {cpu} has gone")
     elif not clones.may_accept(cpus):

@@ -38,6 +38,7 @@ class FirstChild:
         sa, tunnel = self._sa, self._sa.tunnel
         try:
             agreement = self._agreed(message)
+            taker = tunnel if agreement is None else tunnel.parts.taking(sa, agreement)
         except PeerError as error:
             self.dropped()
             tunnel.first_child_failed(sa, now, str(error))
@@ -46,9 +47,9 @@ class FirstChild:
             self._do_without(now)
             return
         ours, theirs = child_keys(sa.suite.prf, sa.keys.sk_d, agreement.suite, b"", *self._nonces)
-        tunnel.clones.per_resource = agreement.per_resource
-        child = tunnel.children.add(sa, Keyed(agreement, ours, theirs, self._nonces), now, cpu=None, opened_by_us=True)
-        tunnel.children.senders.serve(child)
+        taker.clones.per_resource = agreement.per_resource
+        child = taker.children.add(sa, Keyed(agreement, ours, theirs, self._nonces), now, cpu=None, opened_by_us=True)
+        taker.children.senders.serve(child)
         tunnel.reauth.take_over(sa, now)
 
     def _do_without(self, now: float) -> None:
@@ -79,6 +80,7 @@ def answer_first_child(sa: IkeSa, record: InitRecord, message: Message, now: flo
         configuration = tunnel.iras.answer(message)
         chosen = choose_proposal(sa, tunnel.connection, message, with_pfs=False)
         answer = make_answer(sa, tunnel.connection, message, chosen, None, tunnel.resource(None))
+        tunnel = tunnel.parts.taking(sa, answer.agreement)
     except PeerError as error:
         tunnel.note(Kind.FAILED, f"no Child SA for the peer: {error}")
         return (refusal(error),)

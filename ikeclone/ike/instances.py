@@ -65,7 +65,7 @@ class Instances:
         """
         held = self._template.endpoint.holdings.with_traffic
         for other in (child.tunnel for ours in remote for child in held(ours)):
-            if other is not instance and other.template is self._template:
+            if other.parts.whole is not instance and other.template is self._template:
                 raise TsUnacceptable(f"{other.connection.name} has this traffic already")
 
     def _former(self, peer: Identity) -> Tunnel | None:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from ikeclone.connection import Connection
 from ikeclone.errors import InternalAddressFailure
 from ikeclone.ike.actions import Kind
-from ikeclone.ike.child import Agreement, Selectors
+from ikeclone.ike.child import Agreement
 from ikeclone.ike.exchange import Payloads
-from ikeclone.ike.narrowing import narrow, of_end
+from ikeclone.ike.narrowing import Selectors, narrow, of_end
 from ikeclone.numbers import CfgType
 from ikeclone.selectors import IPAddress, TrafficSelector
 from ikeclone.wire.message import Message

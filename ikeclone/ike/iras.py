@@ -16,7 +16,7 @@ from ikeclone.wire.message import Message
 from ikeclone.wire.payloads import CfgAttribute, Configuration
 
 if TYPE_CHECKING:
-    from ikeclone.ike.child import Selectors
+    from ikeclone.ike.narrowing import Selectors
     from ikeclone.ike.tunnel import Tunnel
 
 

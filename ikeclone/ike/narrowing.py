@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from ipaddress import ip_network
 
-from ikeclone.connection import End
+from ikeclone.connection import Connection, End
 from ikeclone.errors import TsUnacceptable
 from ikeclone.selectors import IPAddress, TrafficSelector
 
@@ -30,6 +31,12 @@ def narrow(offered: Iterable[TrafficSelector], configured: Iterable[TrafficSelec
     if not kept:
         raise TsUnacceptable
     return tuple(kept)
+
+
+def narrowed(connection: Connection, local: Selectors, remote: Selectors) -> Connection:
+    """The connection for this traffic alone."""
+    ends = replace(connection.local, selectors=local), replace(connection.remote, selectors=remote)
+    return replace(connection, local=ends[0], remote=ends[1])
 
 
 def within(answer: Iterable[TrafficSelector], offered: Selectors) -> Selectors:

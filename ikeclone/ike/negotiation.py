@@ -12,11 +12,11 @@ from ikeclone.crypto.keys import child_keys
 from ikeclone.crypto.suite import additional_kes, esp_suite, ke_of
 from ikeclone.errors import InvalidKePayload, InvalidSyntax, PeerError, TemporaryFailure, TsUnacceptable
 from ikeclone.ike.actions import RemoveChild
-from ikeclone.ike.child import Agreement, Selectors
+from ikeclone.ike.child import Agreement
 from ikeclone.ike.exchange import Exchange, Payloads
 from ikeclone.ike.followup import FollowUp
 from ikeclone.ike.informational import Withdraw
-from ikeclone.ike.narrowing import narrow, of_end, within
+from ikeclone.ike.narrowing import Selectors, narrow, of_end, within
 from ikeclone.ike.proposals import check_choice, choose, ke_methods, numbered, spi_size, with_ke, without_additional
 from ikeclone.ike.sa import IkeSa
 from ikeclone.numbers import KeMethod, NotifyType, ProtocolId

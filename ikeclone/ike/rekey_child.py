@@ -35,7 +35,7 @@ class RekeyChild(Exchange):
         self.old, self._method = old, method
         self.rival: Rival | None = None
         self.following = False
-        self._request = Request(sa, old.tunnel.connection, old.cpu, None, method)
+        self._request = Request(sa, old.terms, old.cpu, None, method)
 
     def request(self, now: float) -> Payloads | None:
         if self.old.state is not ChildState.INSTALLED:
@@ -135,7 +135,7 @@ def respond_rekey_child(sa: IkeSa, message: Message, rekey: Notify, now: float) 
     if ours is not None and ours.following:
         raise TemporaryFailure(f"{old.name} is being replaced")
     _check_replaceable(old)
-    agreed, payloads = respond(sa, tunnel.connection, message, old.cpu, None)
+    agreed, payloads = respond(sa, old.terms, message, old.cpu, None)
     if ours is not None:
         ours.rival = Rival(agreed.nonces)
     return payloads + answer_after(sa, agreed, lambda keyed, at: _accept(sa, old, keyed, at), now)

@@ -187,4 +187,4 @@ def forget(tunnel: Tunnel) -> None:
 
 
 def _name(tunnel: Tunnel) -> str:
-    return (tunnel.template or tunnel).connection.name
+    return tunnel.parts.configured.connection.name

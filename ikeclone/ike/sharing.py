@@ -82,10 +82,11 @@ def _serves(sa: IkeSa, tunnel: Tunnel) -> bool:
 
 def leave(tunnel: Tunnel, sa: IkeSa, now: float) -> bool:
     """Leave an IKE SA to the other connections that need it, without Child SAs of this one; False if there are none."""
-    others = [other for other in users(sa) if other is not tunnel and (other.wanted or other.clones.children)]
+    leaving = tunnel.parts.under(tunnel)
+    others = [o.parts.whole for o in users(sa) if o not in leaving and (o.wanted or o.clones.children)]
     if not others:
         return False
-    children = tuple(child for child in sa.children.values() if child.tunnel is tunnel)
+    children = tuple(child for child in sa.children.values() if child.tunnel in leaving)
     if children:
         sa.enqueue(DeleteChildren(sa, children), now)
     if sa.tunnel is tunnel:
@@ -100,5 +101,5 @@ def for_traffic(sa: IkeSa, message: Message) -> Tunnel:
     sharing = (t for t in owner.endpoint.configured if t is not owner and may_share(t, owner))
     candidates = sorted(sharing, key=lambda tunnel: tunnel.ike is not sa)
     fitting = [t for t in (owner, *candidates) if has_traffic(t.connection, sa.path, message)]
-    same = (t for t in fitting if t.clones.has_same_traffic(*traffic_of(t.connection, sa.path, message)))
+    same = (t for t in fitting if t.parts.serving(*traffic_of(t.connection, sa.path, message)))
     return next(same, fitting[0] if fitting else owner)

@@ -23,6 +23,7 @@ from ikeclone.ike.iras import Iras
 from ikeclone.ike.narrowing import Selectors
 from ikeclone.ike.opening import InitRecord, Opening
 from ikeclone.ike.openings import Openings
+from ikeclone.ike.parts import Parts
 from ikeclone.ike.proofs import Proofs
 from ikeclone.ike.reauth import Reauthentication
 from ikeclone.ike.redirect import Redirects
@@ -44,12 +45,16 @@ if TYPE_CHECKING:
 class Tunnel:
     """What a connection has and wants. `wanted` asks for it to be up again when it is lost.
 
-    One with `instances` for its peers has no SA itself; an instance knows its `template`.
+    One with `instances` for its peers has no SA itself; an instance knows its `template`. `parts` have the Child SAs of
+    other traffic, and are the same object for all of them.
     """
 
-    def __init__(self, endpoint: Endpoint, connection: Connection, template: Tunnel | None = None) -> None:
+    def __init__(
+        self, endpoint: Endpoint, connection: Connection, template: Tunnel | None = None, parts: Parts | None = None
+    ) -> None:
         self.endpoint, self.host, self.connection = endpoint, endpoint.host, connection
         self.template, self.instances = template, Instances(self)
+        self.parts: Parts = parts or Parts(self)
         # The IKE SA that it uses; and those that are its own, in their order.
         self.ike: IkeSa | None = None
         self.own: dict[IkeSa, None] = {}
@@ -60,7 +65,8 @@ class Tunnel:
         self.session: Session | None = None
         self.peer: Identity | None = None
         self.wanted = connection.auto is Auto.START
-        self.irac, self.iras = Irac(self), Iras(self)
+        self.irac: Irac = parts.whole.irac if parts else Irac(self)
+        self.iras: Iras = parts.whole.iras if parts else Iras(self)
         self.children = Children(self)
         self.clones: Clones = self.children.clones
         self.openings = Openings(self)
@@ -103,13 +109,19 @@ class Tunnel:
         instance = self.endpoint.tunnels[connection.name] = Tunnel(self.endpoint, connection, self)
         return instance
 
+    def part(self, connection: Connection) -> Tunnel:
+        """A new part of this one."""
+        part = self.endpoint.tunnels[connection.name] = Tunnel(self.endpoint, connection, self.template, self.parts)
+        return part
+
     # The IKE SA of other connections
 
     def join(self, sa: IkeSa) -> None:
         """Use an IKE SA that is there."""
         self.ike, self.peer = sa, sa.tunnel.peer
         self.revival.done()
-        self.irac.share(sa.tunnel.irac)
+        if not self.is_part:
+            self.irac.share(sa.tunnel.irac)
         self.note(Kind.PROGRESS, f"using IKE SA #{sa.serial} of {sa.tunnel.connection.name}")
 
     def for_traffic(self, sa: IkeSa, message: Message) -> Tunnel:
@@ -121,7 +133,7 @@ class Tunnel:
 
     def go_alone(self, now: float) -> bool:
         """The peer has no Child SA for us on another connection's IKE SA: try one of our own, if that is new."""
-        if self.ike is None or self.ike.tunnel is self or self._alone:
+        if self.ike is None or self.ike.tunnel is self or self._alone or self.is_part:
             return False
         self.ike, self._alone = None, True
         self.initiate(now)
@@ -135,6 +147,9 @@ class Tunnel:
 
     def end_if_unused(self) -> None:
         """Give back what a peer had, once there is no IKE SA and none on its way."""
+        if self.is_part:
+            self.parts.end_if_unused(self)
+            return
         if self.initiation is not None or self.ike is not None:
             return
         if any(sa.state is not State.DEAD for sa in self.own):
@@ -227,7 +242,8 @@ class Tunnel:
         if ike:
             self.ike.enqueue(RekeyIke(self.ike), now)
             return 1
-        children = [c for c in self.clones if c.state is ChildState.INSTALLED and c.inbound_spi in self.ike.children]
+        all_of_them = (child for tunnel in self.parts.under(self) for child in tunnel.clones)
+        children = [c for c in all_of_them if c.state is ChildState.INSTALLED and c.inbound_spi in self.ike.children]
         for child in children:
             self.ike.enqueue(RekeyChild(self.ike, child), now)
         return len(children)
@@ -235,10 +251,15 @@ class Tunnel:
     def acquire(self, cpu: int | None, now: float) -> None:
         """A packet found no SA of its own: bring the connection up, or open a clone for its CPU."""
         if self.clones.fallback is None:
-            if not self.connecting:
+            if not self.connecting and not self.is_part:
                 self.up(now)
         elif cpu is not None:
             self.openings.open(cpu, now)
+
+    @property
+    def is_part(self) -> bool:
+        """Whether this is only for some of a connection's traffic."""
+        return self.parts.whole is not self
 
     @property
     def usable(self) -> bool:
