@@ -197,7 +197,7 @@ def test_any_sign_of_life_on_the_new_ike_sa_ends_the_old_one(monkeypatch: pytest
 
 
 def test_the_new_ike_sa_is_rekeyed_before_the_old_one_is_deleted() -> None:
-    """Nothing that waits for proof on the old one takes harm, and nothing is left of it."""
+    """The old one is not: its last answer is lost. What waits for that takes no harm, and nothing is left of it."""
     net = by_hand()
     west, east = net.sides
     west.rekey()
@@ -209,10 +209,7 @@ def test_the_new_ike_sa_is_rekeyed_before_the_old_one_is_deleted() -> None:
     west.rekey(ike=True)
     east.take()
     west.take()
-    assert [message.header.exchange for message in map(east.read, (0, 1))] == [
-        ExchangeType.INFORMATIONAL,
-        ExchangeType.CREATE_CHILD_SA,
-    ]
-    east.take(1)
+    assert east.read().header.exchange is ExchangeType.CREATE_CHILD_SA
+    east.take()
     assert len(east.children) == 3
     assert_one_tunnel(net)
