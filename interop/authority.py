@@ -36,10 +36,10 @@ class Authority:
         self._root = _certificate("Root", self._root_key, "Root", self._root_key, _AUTHORITY)
         self._middle = _certificate("Middle", self._middle_key, "Root", self._root_key, _AUTHORITY)
 
-    def issue(self, host: str) -> Papers:
-        """A certificate for a host name."""
-        key, name = new_key(self._kind), x509.SubjectAlternativeName([x509.DNSName(host)])
-        certificate = _certificate(host, key, "Middle", self._middle_key, name)
+    def issue(self, host: str, *more: x509.GeneralName) -> Papers:
+        """A certificate for a host name, and more alternative names."""
+        key, names = new_key(self._kind), x509.SubjectAlternativeName([x509.DNSName(host), *more])
+        certificate = _certificate(host, key, "Middle", self._middle_key, names)
         private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         root, middle, own = (each.public_bytes(Encoding.PEM) for each in (self._root, self._middle, certificate))
         public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)

@@ -6,7 +6,7 @@ import ctypes
 import fcntl
 import os
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,7 +19,8 @@ from ikeclone.demo.tunnel import DEVICE, hosts
 from ikeclone.demo.waiting import wait_until
 from interop.authority import Papers
 from interop.judge import Verdict, judge
-from interop.strongswan import SECRET, End, StrongSwan
+from interop.strongswan import StrongSwan
+from interop.swanctl import SECRET, End
 
 BUILD = Path(__file__).with_name("build")
 CLONE_NEWNS = 0x20000
@@ -122,20 +123,22 @@ class Lab:
         papers: Papers | None = None,
         ppk: tuple[str, str] | None = None,
         users: Mapping[str, str] | None = None,
-        second: Mapping[str, str] | None = None,
+        others: Mapping[str, Mapping[str, str]] | None = None,
         setup: Mapping[str, str] | None = None,
+        lines: Iterable[str] = (),
     ) -> None:
         """Start our daemon, anew if it runs, with the connection `gw` and more `settings` in ipsec.conf.
 
         `papers` are there for leftcert=own.pem; `ppk` is the name and text of a postquantum preshared key; `users` have
-        passwords. A `second` connection says these settings and else what `gw` does; `setup` is for all of them.
+        passwords. The `others` are connections that say what `gw` does but for these settings; `setup` is for all.
+        There are more `lines` of secrets.
         """
         if self._daemon:
             self._daemon.stop()
         conf = _section("config setup", setup or {}) + _section("conn gw", IPSEC_CONF | dict(settings or {}))
-        if second:
-            conf += _section("conn second", {"also": "gw", **second})
-        secrets = f'@west @east : PSK "{secret}"\n'
+        for name, more in (others or {}).items():
+            conf += _section(f"conn {name}", {"also": "gw", **more})
+        secrets = "".join(f"{line}\n" for line in (f'@west @east : PSK "{secret}"', *lines))
         if ppk:
             secrets += ': PPKS "{}" "{}"\n'.format(*ppk)
         secrets += "".join(f'{user} : EAP "{password}"\n' for user, password in (users or {}).items())

@@ -11,76 +11,13 @@ from pathlib import Path
 from ikeclone.demo.namespaces import Namespace
 from ikeclone.demo.waiting import wait_until
 from interop.authority import Papers
-
-PLUGINS = (
-    "random nonce openssl pem pkcs1 pkcs8 x509 pubkey kdf hmac gcm aes sha1 sha2 ctr eap-identity eap-mschapv2 eap-tls "
-    "kernel-libipsec kernel-netlink socket-default vici"
-)
-STRONGSWAN_CONF = """\
-charon-systemd {{
-  load = {plugins}
-  threads = 16
-  {options}
-  tls {{ {tls} }}
-  plugins {{ vici {{ socket = unix://{run}/vici }} }}
-  filelog {{ log {{
-    path = {run}/charon.log
-    time_format = %T
-    flush_line = yes
-    ike_name = yes
-    default = 1
-    cfg = 2
-    ike = 2
-  }} }}
-  journal {{ default = -1 }}
-  syslog {{ daemon {{ default = -1 }} auth {{ default = -1 }} }}
-}}
-swanctl {{ load = random openssl pem pkcs8 x509 }}
-"""
-SWANCTL_CONF = """\
-connections {{ {connections} }}
-secrets {{ ike-1 {{ id-1 = {local.name}
-  id-2 = {remote.name}
-  secret = "{secret}" }} {ppk}
-  {users} }}
-pools {{ {pools} }}
-"""
-CONNECTION_CONF = """\
-{name} {{
-  version = 2
-  mobike = no
-  encap = yes
-  local_addrs = {local.address}
-  remote_addrs = {remote.address}
-  local {{ {local_auth}
-    id = {local.name} }}
-  remote {{ {remote_auth}
-    id = {remote.name} }}
-  {connection}
-  children {{ {child_name} {{
-      {child}
-  }} {others} }}
-}}
-"""
-SECRET = "lab-secret-of-16-bytes"  # noqa: S105  only ever a lab's
-CONNECTION = {"proposals": "aes128-sha256-x25519"}
-CHILD = {"esp_proposals": "aes128gcm16-x25519"}
+from interop.swanctl import SECRET, End, Ways, connection_conf, secrets_conf, strongswan_conf, swanctl_conf
 
 PATH_LINES = re.compile(r"^  local  '.*' @ ([^ \[]+)\[\d+\].*\n  remote '.*' @ ([^ \[]+)\[\d+\]", re.MULTILINE)
-IKE_LINE = re.compile(r"^gw: #(\d+), (\w+),", re.MULTILINE)
+IKE_LINE = re.compile(r"^\w+: #(\d+), (\w+),", re.MULTILINE)
 CHILD_START = re.compile(r"^(?=  net: #)", re.MULTILINE)
 CHILD_LINE = re.compile(r"  net: #(\d+), reqid \d+,(?: cpu (\d+|-),)? (\w+),")
 TRAFFIC_LINE = re.compile(r"^    (in|out) .*?, +(\d+) bytes,", re.MULTILINE)
-
-
-@dataclass(frozen=True, slots=True)
-class End:
-    """One end of the tunnel: its name is its identity, `inner` its address in its own network `net`."""
-
-    name: str
-    address: str
-    inner: str
-    net: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +41,7 @@ class StrongSwan:
         self._local_auth = self._remote_auth = {"auth": "psk"}
         self._ppk = ""
         self._users: Mapping[str, str] = {}
-        self._others: tuple[str, ...] = ()
+        self._others: dict[str, Ways] = {}
 
     def certify(self, papers: Papers, peer: str = "pubkey", own: str = "pubkey") -> None:
         """Have us authenticate with a certificate from the next start on, and the peer too unless it is to be psk.
@@ -133,8 +70,13 @@ class StrongSwan:
         """
         self._file("x509ca", root=papers.root)
         self._local_auth, self._remote_auth = {"auth": "eap-mschapv2", "eap_id": user}, {"auth": "pubkey"}
-        self._others = tuple(others or ())
+        self._others = {name: ({"eap_id": name}, {}) for name in others or ()}
         self._users = {user: password} | dict(others or {})
+
+    def go_by(self, names: Mapping[str, tuple[str, str]]) -> None:
+        """Have a connection more for each of these from the next start on, with a child of its name: who we say that we
+        are, and who the peer must be."""
+        self._others = {name: ({"id": f'"{mine}"'}, {"id": f'"{peers}"'}) for name, (mine, peers) in names.items()}
 
     def know_keys(self, papers: Papers, peer: Papers) -> None:
         """Have both hosts authenticate with keys that are known without certificates, from the next start on."""
@@ -166,38 +108,18 @@ class StrongSwan:
         """
         self._outside.mkdir(exist_ok=True)
         (self._outside / "vici").unlink(missing_ok=True)
-        networks = {"local_ts": self.local.net, "remote_ts": self.remote.net}
-        ways = {"gw": self._local_auth} | {user: self._local_auth | {"eap_id": user} for user in self._others}
+        every = {"gw": ({}, {}), **self._others}
+        ways = {
+            name: (self._local_auth | dict(ours), self._remote_auth | dict(peers))
+            for name, (ours, peers) in every.items()
+        }
         connections = (
-            CONNECTION_CONF.format(
-                name=name,
-                local=self.local,
-                remote=self.remote,
-                local_auth=_lines(way),
-                remote_auth=_lines(self._remote_auth),
-                connection=_lines(CONNECTION | dict(connection or {})),
-                child_name="net" if name == "gw" else name,
-                child=_lines(CHILD | networks | dict(child or {})),
-                others=f"second {{ {_lines(CHILD | dict(second))} }}" if second else "",
-            )
+            connection_conf(name, (self.local, self.remote), way, connection or {}, child or {}, second or {})
             for name, way in ways.items()
         )
-        settings = SWANCTL_CONF.format(
-            connections="".join(connections),
-            pools=f"road {{ {_lines(pool)} }}" if pool else "",
-            local=self.local,
-            remote=self.remote,
-            secret=secret,
-            ppk=self._ppk,
-            users=_lines(
-                {f"eap-{user}": f'{{ id = {user}\n  secret = "{text}" }}' for user, text in self._users.items()}, " "
-            ),
-        )
-        strongswan = STRONGSWAN_CONF.format(
-            plugins=PLUGINS, run=self._run, options=_lines(options or {}), tls=_lines(tls or {})
-        )
-        (self._outside / "swanctl.conf").write_text(settings)
-        (self._outside / "strongswan.conf").write_text(strongswan)
+        secrets = secrets_conf((self.local, self.remote), ways.values(), secret, self._users) + self._ppk
+        (self._outside / "swanctl.conf").write_text(swanctl_conf(connections, secrets, pool or {}))
+        (self._outside / "strongswan.conf").write_text(strongswan_conf(self._run, options or {}, tls or {}))
         with (self.logs / f"{self.local.name}.strongswan.err").open("w") as errors:
             self.process = self.namespace.start(*self._inside("/usr/sbin/charon-systemd"), stdout=errors)
         wait_until((self._outside / "vici").is_socket, 10, "strongSwan's control socket")
@@ -223,8 +145,8 @@ class StrongSwan:
     def terminate_child(self, number: int) -> None:
         self.swanctl("--terminate", "--child-id", str(number))
 
-    def terminate_ike(self) -> None:
-        self.swanctl("--terminate", "--ike", "gw")
+    def terminate_ike(self, name: str = "gw") -> None:
+        self.swanctl("--terminate", "--ike", name)
 
     def kill(self) -> None:
         """End it without a word to the peer; it can be started again."""
@@ -257,10 +179,6 @@ class StrongSwan:
     def _inside(self, *command: str) -> list[str | os.PathLike[str]]:
         settings = f"STRONGSWAN_CONF={self._run}/strongswan.conf", f"SWANCTL_DIR={self._run}"
         return ["env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", *settings, "chroot", self.root, *command]
-
-
-def _lines(settings: Mapping[str, str], between: str = " = ") -> str:
-    return "\n  ".join(f"{name}{between}{value}" for name, value in settings.items())
 
 
 def _child(section: str) -> SwanChild:

@@ -20,7 +20,7 @@ from interop.kernel.cpus import seeing
 from interop.kernel.libreswan import Libreswan
 from interop.kernel.strongswan import KernelStrongSwan
 from interop.lab import EAST, IPSEC_CONF, WEST, scratch
-from interop.strongswan import SECRET, End
+from interop.swanctl import SECRET, End
 
 CONNECTION_NAME = "gw"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ikeclone.demo.namespaces import Namespace
 from ikeclone.demo.waiting import wait_until
-from interop.strongswan import SECRET, End
+from interop.swanctl import SECRET, End
 
 IPSEC_CONF = """\
 config setup

@@ -6,7 +6,8 @@ from collections.abc import Collection, Mapping
 
 from ikeclone.demo.waiting import wait_until
 from interop.kernel.cpus import CPUS, seeing
-from interop.strongswan import SECRET, StrongSwan
+from interop.strongswan import StrongSwan
+from interop.swanctl import SECRET
 
 STRONGSWAN_CONF = """\
 charon-systemd {{

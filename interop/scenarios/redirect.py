@@ -19,7 +19,7 @@ def run(lab: Lab) -> None:
     lab.ikeclone.command("down", "gw")
     lab.expect_nothing()
     away = {"send-redirect": "yes", "redirect-to": OTHER_WEST}
-    lab.start_ikeclone(away, second={"left": OTHER_WEST, "send-redirect": "no"})
+    lab.start_ikeclone(away, others={"second": {"left": OTHER_WEST, "send-redirect": "no"}})
     lab.strongswan.initiate()
     lab.wait(lambda: len(lab.strongswan.ike_sas()) == 1, "one IKE SA of strongSwan")
     expect("replies to east", lab.ping_back(), 2)

@@ -11,7 +11,7 @@ SUBNETS = "192.0.11.0/24", "192.0.12.0/24"
 def run(lab: Lab) -> None:
     ours, theirs = SUBNETS
     lab.strongswan.start(second={"local_ts": theirs, "remote_ts": ours})
-    lab.start_ikeclone(second={"leftsubnet": ours, "rightsubnet": theirs})
+    lab.start_ikeclone(others={"second": {"leftsubnet": ours, "rightsubnet": theirs}})
     lab.up()
     lab.ikeclone.command("up", "second")
     expect_both(lab)

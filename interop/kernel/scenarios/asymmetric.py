@@ -6,7 +6,7 @@ from interop.kernel.lab import CPUS, KernelDaemon, KernelLab, PinnedPing, clones
 from interop.kernel.states import sending
 from interop.kernel.steps import expect_no_states, renew_children
 from interop.lab import EAST, WEST, expect
-from interop.strongswan import End
+from interop.swanctl import End
 
 CLONES = {"clones": "yes"}
 FEW = CPUS[:2]

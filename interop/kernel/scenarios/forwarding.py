@@ -6,7 +6,7 @@ from interop.kernel.lab import KernelLab, clones, up
 from interop.kernel.states import states
 from interop.kernel.steps import renew_children
 from interop.lab import EAST, WEST, expect
-from interop.strongswan import End
+from interop.swanctl import End
 
 HOSTS = {WEST.name: "192.0.1.2", EAST.name: "192.0.2.2"}
 CPU = 2  # forwarding goes on where the sender was: veth hands packets over on the same CPU

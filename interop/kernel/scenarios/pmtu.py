@@ -12,7 +12,7 @@ from interop.kernel.lab import KernelLab, up
 from interop.kernel.scenarios.families import EAST6, WEST6
 from interop.kernel.scenarios.forwarding import HOSTS, behind
 from interop.lab import EAST, WEST, expect
-from interop.strongswan import End
+from interop.swanctl import End
 
 HOSTS6 = {WEST.name: "2001:db8:a::2", EAST.name: "2001:db8:b::2"}
 NETS = {"leftsubnets": f"{WEST.net},{WEST6.net}", "rightsubnets": f"{EAST.net},{EAST6.net}"}
