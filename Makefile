@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/ready
 # Commands and the Debian packages that bring them.
 DEMO := ip:iproute2 ping:iputils-ping
-TEST := $(DEMO) tshark:tshark tcpdump:tcpdump iperf3:iperf3
+TEST := $(DEMO) openssl:openssl tshark:tshark tcpdump:tcpdump iperf3:iperf3
 INTEROP := $(TEST) mmdebstrap:mmdebstrap mount:mount
 KERNEL := $(INTEROP) nft:nftables gcc:gcc flex:flex bison:bison bc:bc xz:xz-utils
 

@@ -26,6 +26,9 @@ BUILD = Path(__file__).with_name("build")
 CLONE_NEWNS = 0x20000
 WEST = End("west", "192.1.2.45", "192.0.1.254", "192.0.1.0/24")
 EAST = End("east", "192.1.2.23", "192.0.2.254", "192.0.2.0/24")
+# The same in IPv6.
+WEST6 = End("west", "2001:db8:1::45", "2001:db8:a::1", "2001:db8:a::/64")
+EAST6 = End("east", "2001:db8:1::23", "2001:db8:b::1", "2001:db8:b::/64")
 IPSEC_CONF = {
     "left": WEST.address,
     "leftid": "@west",

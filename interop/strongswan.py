@@ -99,12 +99,12 @@ class StrongSwan:
         child: Mapping[str, str] | None = None,
         second: Mapping[str, str] | None = None,
         options: Mapping[str, str] | None = None,
-        pool: Mapping[str, str] | None = None,
+        pools: Mapping[str, Mapping[str, str]] | None = None,
         tls: Mapping[str, str] | None = None,
     ) -> None:
         """Start charon and load the connection `gw` with its child `net`; the mappings add settings.
 
-        With `second` there is one more child, of that name. The `pool` is named `road`. `tls` is for EAP-TLS.
+        With `second` there is one more child, of that name. `tls` is for EAP-TLS.
         """
         self._outside.mkdir(exist_ok=True)
         (self._outside / "vici").unlink(missing_ok=True)
@@ -118,7 +118,7 @@ class StrongSwan:
             for name, way in ways.items()
         )
         secrets = secrets_conf((self.local, self.remote), ways.values(), secret, self._users) + self._ppk
-        (self._outside / "swanctl.conf").write_text(swanctl_conf(connections, secrets, pool or {}))
+        (self._outside / "swanctl.conf").write_text(swanctl_conf(connections, secrets, pools or {}))
         (self._outside / "strongswan.conf").write_text(strongswan_conf(self._run, options or {}, tls or {}))
         with (self.logs / f"{self.local.name}.strongswan.err").open("w") as errors:
             self.process = self.namespace.start(*self._inside("/usr/sbin/charon-systemd"), stdout=errors)

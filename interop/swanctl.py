@@ -76,10 +76,10 @@ def strongswan_conf(run: Path, options: Mapping[str, str], tls: Mapping[str, str
     return STRONGSWAN_CONF.format(plugins=PLUGINS, run=run, options=_lines(options), tls=_lines(tls))
 
 
-def swanctl_conf(connections: Iterable[str], secrets: str, pool: Mapping[str, str]) -> str:
-    """The whole of swanctl.conf; the pool is named `road`."""
-    pools = f"road {{ {_lines(pool)} }}" if pool else ""
-    return SWANCTL_CONF.format(connections="".join(connections), secrets=secrets, pools=pools)
+def swanctl_conf(connections: Iterable[str], secrets: str, pools: Mapping[str, Mapping[str, str]]) -> str:
+    """The whole of swanctl.conf."""
+    named = "".join(f"{name} {{ {_lines(pool)} }}\n" for name, pool in pools.items())
+    return SWANCTL_CONF.format(connections="".join(connections), secrets=secrets, pools=named)
 
 
 def connection_conf(

@@ -1,24 +1,30 @@
-"""ikeclone logs in with a password at strongSwan and gets an address and a name server from its pool; all of it goes.
+"""ikeclone logs in with a password at strongSwan and gets addresses and name servers from its pools; all of it goes.
 
-All that it sends goes into the tunnel. The address stays over rekeys and reauthentication, and has clones.
+All that it sends goes into the tunnel. The addresses stay over rekeys and reauthentication, and have clones.
 """
 
 from ikeclone.demo.pings import ping
 from interop.authority import Authority
-from interop.lab import EAST, Lab, cpus, expect
+from interop.lab import EAST, EAST6, Lab, cpus, expect
 from interop.scenarios.eap_mschapv2 import WARRIOR
 from interop.steps import clones_of
 
-INSIDE, EVERYTHING = "10.3.0.1", "0.0.0.0/0"
+INSIDE, INSIDE6 = "10.3.0.1", "2001:db8:3::1"
+EVERYTHING = "0.0.0.0/0", "::/0"
 
 
 def run(lab: Lab) -> None:
     authority, users = Authority("ecdsa"), {"alice": "a long password"}
     lab.strongswan.serve_users(authority.issue("east"), users)
-    pool = {"addrs": "10.3.0.0/24", "dns": "192.0.2.53"}
-    child = {"local_ts": EVERYTHING, "remote_ts": "dynamic", "per_cpu_sas": "yes"}
-    lab.strongswan.start(connection={"pools": "road"}, child=child, pool=pool)
-    settings = WARRIOR | {"leftsubnet": "", "leftmodecfgclient": "yes", "rightsubnet": EVERYTHING, "clones": "2"}
+    lab.east.ip(f"address add {EAST6.inner}/128 dev lo nodad")
+    pools = {
+        "road": {"addrs": "10.3.0.0/24", "dns": "192.0.2.53"},
+        "road6": {"addrs": "2001:db8:3::/64", "dns": "2001:db8:b::53"},
+    }
+    child = {"local_ts": ", ".join(EVERYTHING), "remote_ts": "dynamic", "per_cpu_sas": "yes"}
+    lab.strongswan.start(connection={"pools": ", ".join(pools)}, child=child, pools=pools)
+    everything = f'"{" ".join(EVERYTHING)}"'
+    settings = WARRIOR | {"leftsubnet": "", "leftmodecfgclient": "yes", "rightsubnet": everything, "clones": "2"}
     lab.start_ikeclone(settings, papers=authority.issue("west"), users=users)
     lab.up()
     expect_address(lab)
@@ -33,10 +39,13 @@ def run(lab: Lab) -> None:
     expect_address(lab)
     lab.ikeclone.command("down", "gw")
     lab.expect_nothing()
-    expect("addresses left", lab.west.ip("-oneline address show to 10.3.0.0/24"), "")
+    for pool in pools.values():
+        expect("addresses left", lab.west.ip(f"-oneline address show to {pool['addrs']}"), "")
 
 
 def expect_address(lab: Lab) -> None:
     (row,) = lab.ikeclone.status().connections
-    expect("addresses and name servers", (row.addresses, row.dns), ([INSIDE], ["192.0.2.53"]))
+    found = row.addresses, row.dns
+    expect("addresses and name servers", found, ([INSIDE, INSIDE6], ["192.0.2.53", "2001:db8:b::53"]))
     expect("replies to west and to east", lab.ping_between(INSIDE, EAST.inner), [2, 2])
+    expect("the same in IPv6", lab.ping_between(INSIDE6, EAST6.inner), [2, 2])

@@ -5,11 +5,9 @@ from ikeclone.demo.tunnel import DEVICE
 from interop.kernel.lab import KernelLab, clones, up
 from interop.kernel.states import states
 from interop.kernel.steps import expect_no_states, renew_children, renew_ike
-from interop.lab import EAST, WEST, expect
+from interop.lab import EAST, EAST6, WEST, WEST6, expect
 from interop.swanctl import End
 
-WEST6 = End("west", "2001:db8:1::45", "2001:db8:a::1", "2001:db8:a::/64")
-EAST6 = End("east", "2001:db8:1::23", "2001:db8:b::1", "2001:db8:b::/64")
 CPU = 3
 
 
