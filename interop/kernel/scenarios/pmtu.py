@@ -9,9 +9,8 @@ from collections.abc import Mapping
 from ikeclone.demo.namespaces import Namespace
 from ikeclone.demo.tunnel import DEVICE
 from interop.kernel.lab import KernelLab, up
-from interop.kernel.scenarios.families import EAST6, WEST6
 from interop.kernel.scenarios.forwarding import HOSTS, behind
-from interop.lab import EAST, WEST, expect
+from interop.lab import EAST, EAST6, WEST, WEST6, expect
 from interop.swanctl import End
 
 HOSTS6 = {WEST.name: "2001:db8:a::2", EAST.name: "2001:db8:b::2"}
