@@ -79,7 +79,7 @@ async def _source(netlink: Any, peer: IPAddress) -> IPAddress | None:
     return None
 
 
-class Changes:
+class AddressNews:
     """News from the kernel that addresses, devices or routes are others.
 
     What the news says is not read, as `look` finds everything: any amount of it, lost news included, is one look.

@@ -8,7 +8,7 @@ from typing import Final
 
 from pyroute2.netlink.exceptions import NetlinkError
 
-from ikeclone.addresses import Addresses, Changes, look
+from ikeclone.addresses import Addresses, AddressNews, look
 from ikeclone.backend import Backend
 from ikeclone.config import Config, Conn
 from ikeclone.config.models import ConnKeywords
@@ -37,7 +37,7 @@ class Roaming:
         self._peers = _peers(self._waiting)
         self._taken: list[Connection] = []
         self._refused: set[IPAddress] = set()
-        self._changes = Changes()
+        self._news = AddressNews()
 
     async def start(self) -> int:
         """Listen, and take the connections that can be: how many. Raises LocalError if they cannot be listened for."""
@@ -47,7 +47,7 @@ class Roaming:
     async def run(self, told: Callable[[], None]) -> None:
         """Follow all changes until cancelled; `told` is called after each."""
         while True:
-            await self._changes.wait()
+            await self._news.wait()
             try:
                 await self._follow(await look(self._peers))
             except (LocalError, NetlinkError, OSError) as error:
@@ -56,7 +56,7 @@ class Roaming:
 
     def close(self) -> None:
         """Hear of no changes any more."""
-        self._changes.close()
+        self._news.close()
 
     async def _follow(self, here: Addresses, *, first: bool = False) -> None:
         new = self._orient(here, first=first)

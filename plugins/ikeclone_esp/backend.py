@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from socket import socket
 from typing import TYPE_CHECKING, Final
 
-from ikeclone.backend import BackendError, ChildSa, Counters, Event, IPAddress, Lost, Mode, Path, Policy, online_cpus
-from ikeclone_esp import counters, sockets
+from ikeclone.backend import BackendError, ChildSa, Counters, Event, IPAddress, Lost, Path, Policy, online_cpus
+from ikeclone_esp import abilities, sockets
+from ikeclone_esp.installed import Installations
 from ikeclone_esp.messages import (
     Activate,
     Deactivate,
@@ -37,13 +37,6 @@ _FIRST_SPI: Final = 256  # those below are reserved (RFC 4303 section 2.1)
 _OVERLAP: Final = 2.0  # seconds that a rekeyed SA still receives
 
 
-@dataclass(slots=True)
-class _Installed:
-    sa: ChildSa
-    row: int
-    active: bool = False
-
-
 class EspBackend:
     """ikeclone.backend.Backend without kernel IPsec. An SPI names its worker: `SPI mod workers`."""
 
@@ -54,12 +47,10 @@ class EspBackend:
     def __init__(self) -> None:
         self._cpus = online_cpus()
         self._events: asyncio.Queue[Event] = asyncio.Queue()
-        self._installed: dict[int, _Installed] = {}
-        self._leaving: dict[int, _Installed] = {}
+        self._installed = Installations(len(self._cpus))
         self._reserved: set[int] = set()
         self._policies: dict[str, Policy] = {}
         self._fallbacks: dict[str, int] = {}  # connection: worker
-        self._rows: deque[int] = deque(range(len(self._cpus), counters.ROWS))
         self._pool: Pool | None = None
         self._routes: Routes | None = None
 
@@ -90,7 +81,7 @@ class EspBackend:
 
     async def stop(self) -> None:
         routes, pool, self._routes, self._pool = self._routes, self._pool, None, None
-        for state in (self._installed, self._leaving, self._reserved, self._policies, self._fallbacks):
+        for state in (self._installed, self._reserved, self._policies, self._fallbacks):
             state.clear()
         try:
             if routes is not None:
@@ -124,9 +115,7 @@ class EspBackend:
             raise BackendError(f"CPU {cpu} is not online or came online after the start")
         while True:
             spi = secrets.randbits(32) // len(pool) * len(pool) + worker
-            if _FIRST_SPI <= spi < 1 << 32 and not any(
-                spi in taken for taken in (self._reserved, self._installed, self._leaving)
-            ):
+            if _FIRST_SPI <= spi < 1 << 32 and spi not in self._reserved and spi not in self._installed:
                 break
         self._reserved.add(spi)
         pool[worker].post(Reserve(spi))
@@ -135,7 +124,7 @@ class EspBackend:
     def _least_loaded(self) -> int:
         """The worker with the fewest SAs: fallbacks of many connections are spread."""
         load = [0] * len(self._cpus)
-        for spi in [*self._installed, *self._reserved]:
+        for spi in [*(each.sa.inbound_spi for each in self._installed), *self._reserved]:
             load[self._worker(spi)] += 1
         return load.index(min(load))
 
@@ -151,7 +140,7 @@ class EspBackend:
         await asyncio.gather(*(pool[index].inform(body) for index in range(len(pool))))
 
     async def route(self, policy: Policy) -> None:
-        _check(policy)
+        abilities.check(policy)
         self._running()
         assert self._routes is not None
         await self._routes.add(policy)
@@ -164,53 +153,38 @@ class EspBackend:
             await self._ask_all(Unroute(connection))
 
     async def install(self, sa: ChildSa) -> None:
-        _check(sa)
+        abilities.check(sa)
         worker = self._worker(sa.inbound_spi)
         if sa.cpu is not None and self._cpus[worker] != sa.cpu:
             raise BackendError(f"SPI {sa.inbound_spi:08x} was not allocated for CPU {sa.cpu}")
-        if not self._rows:
-            raise BackendError(f"too many SAs: there are counters for {counters.ROWS} only")
-        pool, row = self._running(), self._rows.popleft()
+        pool, row = self._running(), self._installed.add(sa).row
         pool.table.row(row).clear()
-        self._installed[sa.inbound_spi] = _Installed(sa, row)
         self._reserved.discard(sa.inbound_spi)
         try:
             await self._ask(sa.inbound_spi, Install(sa, row))
         except BackendError:
-            self._forget(sa.inbound_spi)
+            self._installed.forget(sa.inbound_spi)
             raise
 
-    def _forget(self, spi: int) -> None:
-        installed = self._installed.pop(spi, None)
-        if installed is not None:
-            self._rows.append(installed.row)
-
     async def activate(self, inbound_spi: int) -> None:
-        installed = self._find(inbound_spi)
+        installed = self._installed.find(inbound_spi)
         await self._ask(inbound_spi, Activate(inbound_spi))
-        self._installed.pop(inbound_spi)
-        installed.active = True
-        self._installed[inbound_spi] = installed  # the newest is last
+        self._installed.activate(inbound_spi)
         await self._announce_fallback(installed.sa.connection)
 
     async def deactivate(self, inbound_spi: int) -> None:
-        installed = self._find(inbound_spi)
+        installed = self._installed.find(inbound_spi)
         installed.active = False
         await self._announce_fallback(installed.sa.connection)
         await self._ask(inbound_spi, Deactivate(inbound_spi))
-
-    def _find(self, spi: int) -> _Installed:
-        if spi not in self._installed:
-            raise BackendError(f"no SA with inbound SPI {spi:08x}")
-        return self._installed[spi]
 
     async def _announce_fallback(self, connection: str) -> None:
         """Tell the workers who has the connection's fallback, if that has changed: first of all the one that has it.
 
         It would pass what others pass to it back to the one that had the fallback before.
         """
-        spis = [spi for spi, installed in self._installed.items() if _is_fallback(installed, connection)]
-        worker = self._worker(spis[-1]) if spis else None
+        spi = self._installed.fallback(connection)
+        worker = self._worker(spi) if spi is not None else None
         if worker == self._fallbacks.get(connection):
             return
         if worker is None:
@@ -226,7 +200,7 @@ class EspBackend:
         if installed is not None:
             installed.active = False
             await self._announce_fallback(installed.sa.connection)
-            if any(other.sa.replaces == inbound_spi for other in self._installed.values()):
+            if self._installed.is_replaced(inbound_spi):
                 await worker.inform(Deactivate(inbound_spi))
                 self._leave(inbound_spi)
                 return
@@ -234,23 +208,19 @@ class EspBackend:
             return
         self._reserved.discard(inbound_spi)
         await worker.inform(Remove(inbound_spi))
-        self._forget(inbound_spi)
+        self._installed.forget(inbound_spi)
 
     def _leave(self, spi: int) -> None:
         """Packets of an SA that was rekeyed may still be on their way, or wait here, when IKE has done with it."""
-        installed = self._installed.pop(spi, None)
-        if installed is not None:
-            self._leaving[spi] = installed
+        if self._installed.leave(spi):
             asyncio.get_running_loop().call_later(_OVERLAP, self._left, spi)
 
     def _left(self, spi: int) -> None:
-        installed = self._leaving.pop(spi, None)
-        if installed is not None:
+        if self._installed.left(spi):
             self._running()[self._worker(spi)].tell(Remove(spi))
-            self._rows.append(installed.row)
 
     async def move(self, inbound_spi: int, path: Path, udp_encapsulation: bool) -> None:
-        connection = self._find(inbound_spi).sa.connection
+        connection = self._installed.find(inbound_spi).sa.connection
         await self._reach(connection, path)
         await self._ask(inbound_spi, Move(inbound_spi, path, udp_encapsulation))
 
@@ -264,19 +234,15 @@ class EspBackend:
     async def counters(self) -> Mapping[int, Counters]:
         pool = self._running()
         table, cpus = pool.table, pool.cpus if pool.tun.steers_by_cpu else []
-        return {spi: table.row(installed.row).read(cpus) for spi, installed in self._installed.items()}
+        return {each.sa.inbound_spi: table.row(each.row).read(cpus) for each in self._installed}
 
     async def event(self) -> Event:
         return await self._events.get()
 
     def _on_lost(self, worker: int, reason: str) -> None:
         """A worker has ended, and the SAs that only it knew are gone."""
-        spis = tuple(spi for spi in self._installed if self._worker(spi) == worker)
+        spis = self._installed.lose(lambda spi: self._worker(spi) == worker)
         log.warning("%s; %d SAs are lost and must be made anew", reason, len(spis))
-        for spi in spis:
-            self._forget(spi)
-        for spi in [spi for spi in self._leaving if self._worker(spi) == worker]:
-            self._rows.append(self._leaving.pop(spi).row)
         for connection in [name for name, owner in self._fallbacks.items() if owner == worker]:
             del self._fallbacks[connection]
             for index in range(len(self._cpus)):
@@ -297,29 +263,4 @@ class EspBackend:
             successor.tell(Fallback(connection, owner))
 
     def describe(self) -> Mapping[str, str]:
-        pool = self._running()
-        drops: dict[str, int] = {}
-        for index in range(len(pool)):
-            for reason, count in pool.table.row(index).read().drops.items():
-                drops[reason] = drops.get(reason, 0) + count
-        return {
-            "device": pool.tun.name,
-            "workers": ", ".join(f"CPU {cpu}: pid {pool[i].pid}" for i, cpu in enumerate(pool.cpus)),
-            "steering": pool.tun.steering,
-            "offloads": "TSO on the TUN, UDP_SEGMENT and UDP_GRO on the network",
-            "raw ESP": pool.raw,
-            "missing": "transport mode",
-            "drops without an SA": ", ".join(f"{reason} {n}" for reason, n in drops.items()) or "none",
-        }
-
-
-def _check(wanted: Policy | ChildSa) -> None:
-    """Raise BackendError for what this data plane does not have."""
-    if wanted.mode is not Mode.TUNNEL:
-        raise BackendError("the esp backend has no transport mode: use type=tunnel or another backend")
-    if demands := wanted.handling.demands():
-        raise BackendError(f"the esp backend has no {', '.join(demands)}: leave it out or use the xfrm backend")
-
-
-def _is_fallback(installed: _Installed, connection: str) -> bool:
-    return installed.active and installed.sa.cpu is None and installed.sa.connection == connection
+        return abilities.describe(self._running())

@@ -7,10 +7,10 @@ import logging
 import secrets
 import socket
 import time
-from collections.abc import Coroutine, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import product
-from typing import Any, Final
+from typing import Final
 
 from ikeclone.backend import (
     BackendError,
@@ -20,23 +20,22 @@ from ikeclone.backend import (
     Expire,
     IPAddress,
     Lost,
-    Offload,
     Path,
     Policy,
     online_cpus,
 )
-from ikeclone_xfrm import sockets
+from ikeclone_xfrm import cards, sockets
+from ikeclone_xfrm.connections import Connections
 from ikeclone_xfrm.counting import used_up
 from ikeclone_xfrm.half import Half, Key, key_of
 from ikeclone_xfrm.numbers import Msg
-from ikeclone_xfrm.offload import CardRefused
 from ikeclone_xfrm.pair import Pair
 from ikeclone_xfrm.pairs import Pairs
 from ikeclone_xfrm.placement import Place
-from ikeclone_xfrm.policies import REQID_BASE
 from ikeclone_xfrm.probe import probe
 from ikeclone_xfrm.session import Session
 from ikeclone_xfrm.states import Kernel
+from ikeclone_xfrm.tasks import Tasks
 from ikeclone_xfrm.trap import Trap, rearm
 from ikeclone_xfrm.xfrm import AsyncXfrm
 
@@ -60,11 +59,9 @@ class XfrmBackend:
         self._events: asyncio.Queue[Event] = asyncio.Queue()
         self._reserved: set[int] = set()
         self._pairs = Pairs()
-        self._reqids: dict[str, int] = {}
-        self._traps: dict[str, Trap] = {}
-        self._refused: dict[str, str] = {}  # why a connection's policy is not in force
+        self._connections = Connections(lambda trap: self._tasks.start(rearm(trap)))
         self._expired: set[tuple[int, bool]] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
         self._kernel = Kernel(directions=False, per_cpu=False)
         self._session: Session | None = None
 
@@ -88,16 +85,12 @@ class XfrmBackend:
         session = Session()
         await session.open(self)
         self._session = session
-        self._spawn(session.listener.run())
-        self._spawn(self._watch())
+        self._tasks.start(session.listener.run())
+        self._tasks.start(self._watch())
 
     async def stop(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        for trap in self._traps.values():
-            trap.rest()
-        for known in (self._reserved, self._reqids, self._traps, self._refused, self._expired):
+        await self._tasks.stop()
+        for known in (self._connections, self._reserved, self._expired):
             known.clear()
         self._pairs = Pairs()
         session, self._session = self._session, None
@@ -113,28 +106,15 @@ class XfrmBackend:
         """What the sockets have of the kernel's IPsec goes with them."""
 
     async def route(self, policy: Policy) -> None:
-        name, session = policy.connection, self._running()
-        trap = self._traps.get(name)
-        if trap is None:
-            trap = self._traps[name] = Trap(session.xfrm, policy, self._reqid(name), self._rearm)
-        self._refused.pop(name, None)
-        try:
-            await session.placement.route(trap, policy)
-            await session.routes.add(policy)
-        except BackendError as error:
-            self._refused[name] = str(error)
-            raise
+        await self._connections.route(policy, self._running())
 
     async def unroute(self, connection: str) -> None:
-        trap = self._traps.pop(connection, None)
-        if trap is not None:
-            await trap.remove()
-            await self._running().routes.remove(connection)
+        if self._connections.trap(connection) is not None:
+            await self._connections.unroute(connection, self._running())
 
     async def install(self, sa: ChildSa) -> None:
-        if sa.connection in self._refused:
-            raise BackendError(self._refused[sa.connection])
-        pair = Pair(sa, self._reqid(sa.connection), self._kernel, await self._place(sa))
+        self._connections.check(sa.connection)
+        pair = Pair(sa, self._connections.reqid(sa.connection), self._kernel, await self._place(sa))
         self._reserved.discard(sa.inbound_spi)
         await self._put(pair, pair.inbound)
         self._pairs.put(pair)
@@ -162,7 +142,7 @@ class XfrmBackend:
             return
         if self._pairs.replaced(inbound_spi):
             await pair.outbound.drop(self._xfrm)
-            self._spawn(self._linger(pair))
+            self._tasks.start(self._linger(pair))
         else:
             await self._drop(pair)
         await self._changed(pair.sa.connection)
@@ -176,7 +156,7 @@ class XfrmBackend:
         for former, half in ((pair.outbound, moved.outbound), (pair.inbound, moved.inbound)):
             await former.hand_over(half, self._xfrm, migrates=migrates)
         self._pairs.put(moved)
-        trap = self._traps.get(pair.sa.connection)
+        trap = self._connections.trap(pair.sa.connection)
         if trap is not None:
             await self.route(replace(trap.policy, path=path))
 
@@ -210,7 +190,7 @@ class XfrmBackend:
 
     def trap_of(self, reqid: int) -> Trap | None:
         """The trap whose policies have this reqid."""
-        return next((trap for trap in self._traps.values() if trap.reqid == reqid), None)
+        return self._connections.trap_of(reqid)
 
     def sa_of(self, key: Key) -> ChildSa | None:
         """The Child SA that a state belongs to."""
@@ -221,7 +201,7 @@ class XfrmBackend:
         """Somebody took states out of the kernel: what is left of their pairs goes too."""
         for pair in [self._forget(spi) for spi in spis]:
             if pair is not None:
-                self._spawn(self._drop(pair))
+                self._tasks.start(self._drop(pair))
         self.tell(Lost(spis, reason))
 
     async def resynchronise(self, reason: str) -> None:
@@ -230,35 +210,17 @@ class XfrmBackend:
         gone = tuple(pair.sa.inbound_spi for pair in self._pairs if not there.issuperset(pair.present()))
         if gone:
             self.lost(gone, reason)
-        for trap in list(self._traps.values()):
+        for trap in self._connections.traps():
             await trap.install(trap.policy, trap.card)
 
     # Within
 
     async def _place(self, sa: ChildSa) -> Place:
-        return await self._running().placement.of(sa, self._traps.get(sa.connection))
+        return await self._running().placement.of(sa, self._connections.trap(sa.connection))
 
     async def _put(self, pair: Pair, half: Half) -> None:
-        """Put a half into the kernel; with nic-offload=auto, back from a card that has the policies but not this."""
-        try:
-            await half.put(self._xfrm)
-        except CardRefused as error:
-            trap = self._traps.get(pair.sa.connection)
-            if trap is None or trap.card is None or trap.card.wanted is not Offload.AUTO:
-                raise
-            log.info("%s: %s", pair.sa.connection, error)
-            await self._retreat(trap, {pair, *self._pairs})
-            await half.put(self._xfrm)
-
-    async def _retreat(self, trap: Trap, pairs: Iterable[Pair]) -> None:
-        """Take a connection's policies and states off a card, as states there serve no policies that are not."""
-        placement = self._running().placement
-        await placement.retreat(trap)
-        for pair in pairs:
-            if pair.sa.connection == trap.policy.connection:
-                place = await placement.of(pair.sa, trap)
-                for half in (pair.outbound, pair.inbound):
-                    await half.settle(place, self._xfrm)
+        trap = self._connections.trap(pair.sa.connection)
+        await cards.put(half, trap, {pair, *self._pairs}, self._running())
 
     def _running(self) -> Session:
         if self._session is None:
@@ -273,14 +235,9 @@ class XfrmBackend:
         self._expired -= {(spi, True), (spi, False)}
         return self._pairs.pop(spi)
 
-    def _reqid(self, connection: str) -> int:
-        if connection not in self._reqids:
-            self._reqids[connection] = REQID_BASE + 1 + len(self._reqids)
-        return self._reqids[connection]
-
     async def _changed(self, connection: str) -> None:
         """A connection's states are others: if it wants clones, there is reason to raise acquires for single CPUs."""
-        trap = self._traps.get(connection)
+        trap = self._connections.trap(connection)
         if trap is not None and self._kernel.per_cpu and self._pairs.wants_clones(connection):
             await trap.arm(changed=True)
 
@@ -292,19 +249,6 @@ class XfrmBackend:
         """Packets of an SA that was rekeyed may still be on their way, behind the messages that ended it."""
         await asyncio.sleep(_OVERLAP)
         await pair.inbound.drop(self._xfrm)
-
-    def _rearm(self, trap: Trap) -> None:
-        self._spawn(rearm(trap))
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("the kernel's IPsec is not watched any more: %s", error)
 
     async def _watch(self) -> None:
         """Tell of states that reach their limits."""

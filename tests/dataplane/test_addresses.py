@@ -8,7 +8,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from ikeclone.addresses import Addresses, Changes, look
+from ikeclone.addresses import Addresses, AddressNews, look
 from tests.dataplane.netns import Namespace
 
 pytestmark = pytest.mark.root
@@ -89,18 +89,18 @@ def test_no_address_at_all(host: Namespace) -> None:
     assert (now(host).fit, now(host).sources) == ((), {})
 
 
-async def news(changes: Changes, seconds: float) -> bool:
+async def news(told: AddressNews, seconds: float) -> bool:
     """Whether there is news within some time."""
     try:
         async with asyncio.timeout(seconds):
-            await changes.wait()
+            await told.wait()
     except TimeoutError:
         return False
     return True
 
 
-async def _listen() -> Changes:
-    return Changes()
+async def _listen() -> AddressNews:
+    return AddressNews()
 
 
 def test_any_amount_of_news_is_one_look(host: Namespace) -> None:

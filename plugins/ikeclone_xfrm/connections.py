@@ -1,0 +1,68 @@
+"""Connections as the kernel knows them: by reqids, and by the policies that lead their traffic to their states."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ikeclone.backend import BackendError, Policy
+from ikeclone_xfrm.policies import REQID_BASE
+from ikeclone_xfrm.session import Session
+from ikeclone_xfrm.trap import Trap
+
+
+class Connections:
+    """Their reqids and traps by name; `rearm` is called with a trap whose pause is over."""
+
+    def __init__(self, rearm: Callable[[Trap], None]) -> None:
+        self._rearm = rearm
+        self._reqids: dict[str, int] = {}
+        self._traps: dict[str, Trap] = {}
+        self._refused: dict[str, str] = {}  # why a connection's policy is not in force
+
+    def reqid(self, connection: str) -> int:
+        """What a connection's states and policies have in common."""
+        if connection not in self._reqids:
+            self._reqids[connection] = REQID_BASE + 1 + len(self._reqids)
+        return self._reqids[connection]
+
+    def trap(self, connection: str) -> Trap | None:
+        """A connection's trap, if its traffic is routed."""
+        return self._traps.get(connection)
+
+    def trap_of(self, reqid: int) -> Trap | None:
+        """The trap whose policies have this reqid."""
+        return next((trap for trap in self._traps.values() if trap.reqid == reqid), None)
+
+    def traps(self) -> list[Trap]:
+        return list(self._traps.values())
+
+    async def route(self, policy: Policy, session: Session) -> None:
+        """Have a connection's policies and routes as this says; raises BackendError."""
+        name = policy.connection
+        trap = self._traps.get(name)
+        if trap is None:
+            trap = self._traps[name] = Trap(session.xfrm, policy, self.reqid(name), self._rearm)
+        self._refused.pop(name, None)
+        try:
+            await session.placement.route(trap, policy)
+            await session.routes.add(policy)
+        except BackendError as error:
+            self._refused[name] = str(error)
+            raise
+
+    async def unroute(self, connection: str, session: Session) -> None:
+        """Undo `route`; raises BackendError."""
+        await self._traps.pop(connection).remove()
+        await session.routes.remove(connection)
+
+    def check(self, connection: str) -> None:
+        """Raise BackendError, with the reason, when a connection's policies are not in force."""
+        if connection in self._refused:
+            raise BackendError(self._refused[connection])
+
+    def clear(self) -> None:
+        """Forget all of them."""
+        for trap in self._traps.values():
+            trap.rest()
+        for known in (self._reqids, self._traps, self._refused):
+            known.clear()
