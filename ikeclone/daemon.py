@@ -199,7 +199,7 @@ class Daemon:
             case Expire():
                 self.endpoint.expire(event, now)
             case Lost():
-                log.warning("%s: %d Child SAs are lost", event.reason, len(event.inbound_spis))
+                log.warning("%s: Child SAs lost: %d", event.reason, len(event.inbound_spis))
                 self.endpoint.lost(event, now)
             case Remapped():
                 self.endpoint.remapped(event, now)

@@ -86,6 +86,7 @@ class XfrmBackend:
         await session.open(self)
         self._session = session
         self._tasks.start(session.listener.run())
+        self._tasks.start(session.routes.watch())
         self._tasks.start(self._watch())
 
     async def stop(self) -> None:
@@ -206,12 +207,13 @@ class XfrmBackend:
 
     async def resynchronise(self, reason: str) -> None:
         """Compare what we believe with what the kernel has, and put it right; raises BackendError."""
+        before = self._pairs.present()
         there = {key_of(state["id"]) for state in await self._xfrm.dump(Msg.GETSA)}
-        gone = tuple(pair.sa.inbound_spi for pair in self._pairs if not there.issuperset(pair.present()))
-        if gone:
+        # What came or went while the kernel was read, is not gone.
+        if gone := self._pairs.owners((before & self._pairs.present()) - there):
             self.lost(gone, reason)
         for trap in self._connections.traps():
-            await trap.install(trap.policy, trap.card)
+            await trap.restore()
 
     # Within
 

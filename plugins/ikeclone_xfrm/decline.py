@@ -12,29 +12,31 @@ acquire without a fallback has its larval state as usual, which holds back furth
 
 from __future__ import annotations
 
-import ctypes
 import socket
-import struct
 from typing import Final
 
 from pyroute2.netlink import NETLINK_ADD_MEMBERSHIP, NETLINK_XFRM, SOL_NETLINK
 
-from ikeclone_xfrm.numbers import (
-    NETLINK_BROADCAST_ERROR,
-    SO_ATTACH_FILTER,
-    XFRMA_SA_PCPU,
-    XFRMA_TMPL,
-    Group,
-)
+from ikeclone_xfrm.numbers import NETLINK_BROADCAST_ERROR, XFRMA_SA_PCPU, XFRMA_TMPL, Group
 from ikeclone_xfrm.policies import REQID_BASE, REQID_MASK
+from ikeclone_xfrm.sockfilter import (
+    AND,
+    FIND_ATTRIBUTE,
+    IF_EQUAL,
+    INDEX_A,
+    INDEX_NUMBER,
+    LOAD_AT_INDEX,
+    LOAD_NUMBER,
+    LOAD_WORD,
+    RETURN,
+    WHOLE,
+    Instruction,
+    as_loaded,
+    attach,
+)
 
 _HEADERS: Final = 16 + 280  # struct nlmsghdr and struct xfrm_user_acquire
 _REQID: Final = 4 + 44  # where a template's attribute has its reqid
-# Classic BPF: linux/bpf_common.h, linux/filter.h
-_LOAD_NUMBER, _INDEX_NUMBER, _INDEX_A, _LOAD_WORD, _LOAD_AT_INDEX = 0x00, 0x01, 0x07, 0x20, 0x40
-_AND, _IF_EQUAL, _RETURN = 0x54, 0x15, 0x06
-_FIND_ATTRIBUTE: Final = 0xFFFFF000 + 12  # SKF_AD_OFF + SKF_AD_NLATTR: A is where to begin, X the type; 0 if absent
-_WHOLE: Final = 0xFFFFFFFF
 
 
 class Decliner:
@@ -47,7 +49,7 @@ class Decliner:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
             self._socket.bind((0, 0))
             self._fill()
-            _filter(self._socket, _wanted())
+            attach(self._socket, _wanted())
             self._socket.setsockopt(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, Group.ACQUIRE)
         except OSError:
             self.close()
@@ -66,32 +68,21 @@ class Decliner:
             return
 
 
-def _wanted() -> list[tuple[int, int, int, int]]:
+def _wanted() -> list[Instruction]:
     """A filter for acquires that name a CPU, under a policy whose reqid is ours."""
-    base, mask = _as_loaded(REQID_BASE), _as_loaded(REQID_MASK)
+    base, mask = as_loaded(REQID_BASE), as_loaded(REQID_MASK)
     return [
-        (_LOAD_NUMBER, 0, 0, _HEADERS),
-        (_INDEX_NUMBER, 0, 0, XFRMA_SA_PCPU),
-        (_LOAD_WORD, 0, 0, _FIND_ATTRIBUTE),
-        (_IF_EQUAL, 8, 0, 0),
-        (_LOAD_NUMBER, 0, 0, _HEADERS),
-        (_INDEX_NUMBER, 0, 0, XFRMA_TMPL),
-        (_LOAD_WORD, 0, 0, _FIND_ATTRIBUTE),
-        (_INDEX_A, 0, 0, 0),
-        (_LOAD_AT_INDEX, 0, 0, _REQID),
-        (_AND, 0, 0, mask),
-        (_IF_EQUAL, 0, 1, base),
-        (_RETURN, 0, 0, _WHOLE),
-        (_RETURN, 0, 0, 0),
+        (LOAD_NUMBER, 0, 0, _HEADERS),
+        (INDEX_NUMBER, 0, 0, XFRMA_SA_PCPU),
+        (LOAD_WORD, 0, 0, FIND_ATTRIBUTE),
+        (IF_EQUAL, 8, 0, 0),
+        (LOAD_NUMBER, 0, 0, _HEADERS),
+        (INDEX_NUMBER, 0, 0, XFRMA_TMPL),
+        (LOAD_WORD, 0, 0, FIND_ATTRIBUTE),
+        (INDEX_A, 0, 0, 0),
+        (LOAD_AT_INDEX, 0, 0, _REQID),
+        (AND, 0, 0, mask),
+        (IF_EQUAL, 0, 1, base),
+        (RETURN, 0, 0, WHOLE),
+        (RETURN, 0, 0, 0),
     ]
-
-
-def _as_loaded(word: int) -> int:
-    """BPF loads big-endian words; netlink's are the machine's."""
-    return int.from_bytes(struct.pack("=I", word), "big")
-
-
-def _filter(sock: socket.socket, program: list[tuple[int, int, int, int]]) -> None:
-    code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *instruction) for instruction in program))
-    # struct sock_fprog: a count, padding, a pointer
-    sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("@HP", len(program), ctypes.addressof(code)))

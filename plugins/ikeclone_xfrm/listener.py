@@ -62,7 +62,7 @@ class Listener:
             self.close()
             await self.start()
             log.warning("the kernel had more news than could be taken: looking at what it has")
-            await self._resynchronise("the kernel lost them")
+            await self._resynchronise("states went unnoticed")
 
     async def _heard(self, message: Any) -> None:
         if message["header"]["pid"] == self._requester:
@@ -77,10 +77,14 @@ class Listener:
             case Msg.DELSA:
                 self._deleted(message)
             case Msg.DELPOLICY:
-                if self._trap(message) is not None:
-                    await self._resynchronise("somebody deleted them in the kernel")
-            case Msg.FLUSHSA | Msg.FLUSHPOLICY:
+                if (trap := self._trap(message)) is not None:
+                    log.warning("%s: somebody deleted a policy in the kernel: it is put back", trap.policy.connection)
+                    await self._restore(trap)
+            case Msg.FLUSHSA:
                 await self._resynchronise("somebody flushed the kernel's states")
+            case Msg.FLUSHPOLICY:
+                log.warning("somebody flushed the kernel's policies: ours are put back")
+                await self._resynchronise("somebody flushed the kernel's policies")
 
     async def _acquire(self, message: Any) -> None:
         trap = self._trap(message)
@@ -114,7 +118,13 @@ class Listener:
     def _deleted(self, message: Any) -> None:
         sa = self._audience.sa_of(key_of(message))
         if sa is not None:
-            self._audience.lost((sa.inbound_spi,), "somebody deleted them in the kernel")
+            self._audience.lost((sa.inbound_spi,), "somebody deleted states in the kernel")
+
+    async def _restore(self, trap: Trap) -> None:
+        try:
+            await trap.restore()
+        except BackendError as error:
+            log.warning("%s: %s", trap.policy.connection, error)
 
     async def _resynchronise(self, reason: str) -> None:
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from ikeclone.backend import BackendError
 from ikeclone_xfrm.half import Key
@@ -35,6 +35,14 @@ class Pairs:
     def by_key(self, key: Key) -> Pair | None:
         """The pair that a state belongs to."""
         return self._keys.get(key)
+
+    def present(self) -> set[Key]:
+        """The keys of all states that should be in the kernel."""
+        return {key for pair in self for key in pair.present()}
+
+    def owners(self, keys: Iterable[Key]) -> tuple[int, ...]:
+        """The inbound SPIs of the pairs that states belong to."""
+        return tuple({self._keys[key].sa.inbound_spi for key in keys})
 
     def put(self, pair: Pair) -> None:
         """Add a pair as the newest, in place of one with its inbound SPI."""

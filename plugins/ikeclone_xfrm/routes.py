@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
-from contextlib import suppress
+import logging
+from collections.abc import Awaitable
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from socket import AF_INET, AF_INET6
 from typing import Any, Final
@@ -14,7 +17,10 @@ from pyroute2.netlink.exceptions import NetlinkError
 from ikeclone.backend import BackendError, IPAddress, IPNetwork, Mode, Policy
 from ikeclone_xfrm.addresses import Addresses
 from ikeclone_xfrm.interfaces import Interfaces
+from ikeclone_xfrm.route_news import RouteNews
 from ikeclone_xfrm.structs import family
+
+log = logging.getLogger(__name__)
 
 TABLE: Final = 9611  # our routes' own table, so that they hide nothing and nobody's flushing takes them
 PRIORITY: Final = 9611
@@ -38,6 +44,7 @@ class Routes:
         self._interfaces, self._addresses = Interfaces(self._netlink), Addresses(self._netlink)
         self._routes: dict[str, list[_Route]] = {}
         self._families: set[int] = set()
+        self._changing = asyncio.Lock()
 
     async def start(self) -> None:
         """Remove what a daemon that crashed has left."""
@@ -62,13 +69,22 @@ class Routes:
     def close(self) -> None:
         self._netlink.close()
 
+    async def watch(self) -> None:
+        """Put back what others take, until cancelled."""
+        with closing(RouteNews()) as news:
+            while True:
+                await news.wait()
+                for what in await self._restore():
+                    log.warning("somebody took %s: it is put back", what)
+
     async def add(self, policy: Policy) -> None:
         """Route a policy's remote networks the way to the peer, or to the device of its own, in place of the
         connection's former ones, with the addresses that the policy has.
         """
-        await self._addresses.give(policy)
-        await self._lead(policy)
-        await self._addresses.keep(policy.connection, policy.addresses)
+        async with self._changing:
+            await self._addresses.give(policy)
+            await self._lead(policy)
+            await self._addresses.keep(policy.connection, policy.addresses)
 
     async def _lead(self, policy: Policy) -> None:
         # Before the way to the peer is looked up: it may be among the networks behind itself.
@@ -89,9 +105,10 @@ class Routes:
 
     async def remove(self, connection: str) -> None:
         """Undo `add`, except for what other connections need as well."""
-        await self._forget(connection)
-        await self._addresses.keep(connection, ())
-        await self._interfaces.close(connection)
+        async with self._changing:
+            await self._forget(connection)
+            await self._addresses.keep(connection, ())
+            await self._interfaces.close(connection)
 
     async def _forget(self, connection: str) -> None:
         for route in self._routes.pop(connection, ()):
@@ -118,16 +135,43 @@ class Routes:
         if number in self._families:
             return
         try:
-            await self._netlink.rule("add", family=number, table=TABLE, priority=PRIORITY)
+            await self._rule(number)
         except NetlinkError as error:
             if error.code != errno.EEXIST:
                 raise BackendError(f"no rule for the routing table {TABLE}: {error.args[-1]}") from error
         self._families.add(number)
 
     async def _change(self, command: str, route: _Route) -> None:
-        more = {"gateway": route.gateway, "prefsrc": route.source}
-        arguments = {name: value for name, value in more.items() if value is not None}
         try:
-            await self._netlink.route(command, dst=str(route.network), oif=route.device, table=TABLE, **arguments)
+            await self._request(command, route)
         except NetlinkError as error:
             raise BackendError(f"cannot {command} the route to {route.network}: {error.args[-1]}") from error
+
+    async def _restore(self) -> list[str]:
+        """Add what is not there any more; what that is."""
+        async with self._changing:
+            rules = [each for each in self._families if await _done(self._rule(each))]
+            routes = [each for all_of_one in self._routes.values() for each in all_of_one]
+            lost = [each.network for each in routes if await _done(self._request("add", each))]
+        return [f"the rule for the routing table {TABLE}"] * bool(rules) + [f"the route to {each}" for each in lost]
+
+    def _rule(self, number: int) -> Awaitable[Any]:
+        request: Awaitable[Any] = self._netlink.rule("add", family=number, table=TABLE, priority=PRIORITY)
+        return request
+
+    def _request(self, command: str, route: _Route) -> Awaitable[Any]:
+        more = {"gateway": route.gateway, "prefsrc": route.source}
+        arguments = {name: value for name, value in more.items() if value is not None}
+        request: Awaitable[Any] = self._netlink.route(
+            command, dst=str(route.network), oif=route.device, table=TABLE, **arguments
+        )
+        return request
+
+
+async def _done(request: Awaitable[Any]) -> bool:
+    """Whether the kernel did it. It does not what it has, nor what wants a device that is down: that comes up later."""
+    try:
+        await request
+    except NetlinkError:
+        return False
+    return True

@@ -10,6 +10,7 @@ from typing import Final
 
 from ikeclone.backend import BackendError, Policy
 from ikeclone_xfrm.errors import NotThere
+from ikeclone_xfrm.foreign import refuse_company
 from ikeclone_xfrm.numbers import Msg
 from ikeclone_xfrm.offload import Card
 from ikeclone_xfrm.policies import Message, identity, messages, outgoing
@@ -50,12 +51,16 @@ class Trap:
         async with self._changing:
             self.card = card
             before, self.policy = self._installed, policy
-            names = [identity(message) for message in wanted]
+            await refuse_company(self._xfrm, _beside(wanted, before))
             await self._update(wanted)
             self._installed = wanted
-            for former in before:
-                if identity(former) not in names:
-                    await self._delete(former)
+            for former in _beside(before, wanted):
+                await self._delete(former)
+
+    async def restore(self) -> None:
+        """Put back what somebody may have taken out of the kernel; raises BackendError."""
+        async with self._changing:
+            await self._update(self._installed)
 
     async def remove(self) -> None:
         """Let this traffic go its way without us; raises BackendError."""
@@ -119,6 +124,12 @@ class Trap:
     async def _delete(self, message: Message) -> None:
         with suppress(NotThere):
             await self._xfrm.change(Msg.DELPOLICY, *identity(message))
+
+
+def _beside(messages: list[Message], others: list[Message]) -> list[Message]:
+    """Those for policies that the others are not for."""
+    names = [identity(other) for other in others]
+    return [message for message in messages if identity(message) not in names]
 
 
 async def rearm(trap: Trap) -> None:

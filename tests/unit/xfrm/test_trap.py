@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import Iterable
 from dataclasses import replace
 from ipaddress import ip_network
@@ -33,6 +34,10 @@ class Recorder:
         if self.code:
             raise refused(kind.name, self.code)
         self.requests.append((kind, fields["dir"], fields.get("flags", 0)))
+
+    async def fetch(self, kind: Msg, fields: dict[str, Any], attributes: Iterable[tuple[str, Any]] = ()) -> None:
+        """There is nothing of anybody else's."""
+        raise refused(kind.name, errno.ENOENT)
 
     def took(self) -> list[Request]:
         """What came since the last call."""
