@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ikeclone.connection import Choice, Identity
 from ikeclone.crypto.keys import IkeKeys
 from ikeclone.errors import AuthenticationFailed, LocalError, PeerError
-from ikeclone.ike import childless, message_ids, mobike, ppk, resume
+from ikeclone.ike import childless, message_ids, mobike, ppk, resumed, tickets
 from ikeclone.ike.actions import Kind
 from ikeclone.ike.authentication import Covered, EapKey
 from ikeclone.ike.contact import is_initial
@@ -54,7 +54,7 @@ class Authenticate(Exchange):
         super().__init__(sa)
         tunnel = sa.tunnel
         self._record = record
-        self._proofs = resume.proofs(tunnel, sa.path, record.session)
+        self._proofs = resumed.proofs(tunnel, sa.path, record.session)
         self._me = IdI(self._proofs.me.type, self._proofs.me.data)
         self.shown = Shown(self._proofs, sa.host, lambda: Identity(self._peer.type, self._peer.data))
         self._eap = eap_peer(self._proofs, sa.host, self.shown) if record.session is None else None
@@ -84,7 +84,7 @@ class Authenticate(Exchange):
             *self._ppk,
             *mobike.announce(self.sa),
             *message_ids.announce(),
-            *resume.ask(self.sa.tunnel),
+            *self.sa.tunnel.resumption.ask(),
         )
 
     def _contact(self) -> Payloads:
@@ -141,7 +141,7 @@ class Authenticate(Exchange):
         peer = Identity(self._peer.type, self._peer.data)
         self.sa.tunnel.succession.established(self.sa, now, peer, initial_contact=False)
         self.sa.tunnel.reauth.heed(message, now)
-        resume.keep(self.sa, message, peer, now)
+        self.sa.tunnel.resumption.keep(self.sa, message, now)
         self._child.take(message, now)
 
     def failed(self, error: PeerError, now: float) -> None:
@@ -152,6 +152,7 @@ class Authenticate(Exchange):
             self.sa.finish(DeleteIke(self.sa, str(error), NotifyType.AUTHENTICATION_FAILED), now)
         elif self._record.session is not None:
             self.sa.tunnel.note(Kind.PROGRESS, f"not resumed: {error}")
+            self.sa.tunnel.resumption.refused(error)
             self.sa.discard()
             self.sa.tunnel.ask_anew(now)
         else:
@@ -174,16 +175,18 @@ class AuthResponder:
 
     def respond(self, message: Message, now: float) -> Payloads:
         """The handler of the half-open IKE SA; raises AuthenticationFailed."""
-        if message.first(Auth) is None:
+        if message.first(Auth) is None and self._record.session is None:
             return self._start_eap(message)
         sa, identity, auth = self.sa, message.require(IdI), message.require(Auth)
         peer = Identity(identity.type, identity.data)
         tunnel, session = self._find(peer, message, auth.method), self._record.session
-        proofs = resume.proofs(tunnel, sa.path, session)
+        proofs = resumed.proofs(tunnel, sa.path, session)
         checker = proofs.checker(auth.method, peer, message, sa.host.wall())
         keys, auth, named = ppk.answer(sa, proofs, peer, message, agreed=self._record.ppk)
         checker.check(auth, _initiator(sa, self._record, identity, keys))
         childless.check(tunnel.connection, message)
+        if session is not None:
+            tunnel.endpoint.tickets.redeem(session)
         sa.keys = keys
         ours = self._prove(proofs, peer, message)
         if away := redirect_auth(sa, tunnel, now):
@@ -224,12 +227,17 @@ class AuthResponder:
         """What the peer gets beside our proof."""
         sa = self.sa
         child = answer_first_child(sa, self._record, request, now)
-        ticket = resume.give(sa, request, self._record, now)
+        former = self._record.session
+        if former is not None:
+            resumed.drop_former(sa, now)
+        ticket = tickets.give(sa, request, float("inf") if former is None else former.expires, now)
         return (*sa.tunnel.reauth.lifetime(), *child, *mobike.answer(sa), *message_ids.agree(sa, request), *ticket)
 
     def _establish(self, tunnel: Tunnel, peer: Identity, request: Message, now: float, *, contact: bool) -> None:
         tunnel = tunnel.serving(peer, self.sa.path)
         self.sa.pass_to(tunnel)
+        identity = request.require(IdI)
+        self.sa.presented = Identity(identity.type, identity.data)
         mobike.agree(self.sa, request, decides=False)
         self.sa.enter(State.ESTABLISHED)
         tunnel.succession.established(self.sa, now, peer, initial_contact=contact)

@@ -94,16 +94,31 @@ class Nobody(Prover, Checker):
             raise AuthenticationFailed("the peer, which may be anyone, is not the one that sent IKE_SA_INIT")
 
 
+@dataclass(slots=True)
 class Resumed(Prover, Checker):
-    """The SK_pi or SK_pr of a resumed IKE SA, which only the ends of the former one can know (RFC 5723 section 5.2)."""
+    """The SK_pi or SK_pr of a resumed IKE SA, which only the ends of the former one can know.
+
+    It proves that with all that a signature covers (RFC 5723 section 4.3.3). Libreswan takes the <message octets> of
+    that section for the message alone and does without the nonce and the identity, which is `short`: no weaker, as
+    SK_px depends on the nonces and protects the identity. Either is accepted, and answered in kind.
+    """
+
+    short: bool
 
     def prove(self, covered: Covered, hashes: Collection[HashAlgorithm] | None) -> Auth:
-        return Auth(AuthMethod.SHARED_KEY, prf(covered.prf, covered.sk_p, covered.octets()))
+        return Auth(AuthMethod.SHARED_KEY, _resumed_mac(covered, short=self.short))
 
     def check(self, auth: Auth, covered: Covered) -> None:
-        proof = prf(covered.prf, covered.sk_p, covered.octets())
-        if auth.method is not AuthMethod.SHARED_KEY or not hmac.compare_digest(auth.data, proof):
+        for short in (False, True):
+            if hmac.compare_digest(auth.data, _resumed_mac(covered, short=short)):
+                self.short = short
+                break
+        else:
             raise AuthenticationFailed("the peer does not have the keys of the IKE SA that it resumes")
+
+
+def _resumed_mac(covered: Covered, *, short: bool) -> bytes:
+    return prf(covered.prf, covered.sk_p, covered.message if short else covered.octets())
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,7 @@ def agreed(tunnel: Tunnel, message: Message) -> bool:
 
 
 def check(connection: Connection, request: Message) -> None:
-    """See that an IKE_AUTH request has a Child SA or none, as it may; raises InvalidSyntax (RFC 6023 section 4)."""
+    """See that an IKE_AUTH request has a Child SA or none, as it may; raises InvalidSyntax (RFC 6023 section 3)."""
     asks = request.first(Sa) is not None
     if not asks and connection.childless is Childless.NEVER:
         raise InvalidSyntax("the peer asks for no Child SA, and childless=never")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ikeclone.connection import Timing
 from ikeclone.errors import TemporaryFailure
+from ikeclone.ike import tickets
 from ikeclone.ike.create_child import respond_create
 from ikeclone.ike.exchange import Payloads
 from ikeclone.ike.informational import DeleteIke, Liveness, respond_informational
@@ -49,7 +50,7 @@ def rekey_after(lifetime: float, timing: Timing, fraction: float) -> float:
 def _respond_create_child_sa(sa: IkeSa, message: Message, now: float) -> Payloads:
     sa.adopt(now)
     if message.require(Sa).proposals[0].protocol is ProtocolId.IKE:
-        return respond_rekey_ike(sa, message, now)
+        return (*respond_rekey_ike(sa, message, now), *tickets.give_later(sa, message))
     if sa.rekey is not None:
         raise TemporaryFailure("the IKE SA is being rekeyed")
     if (rekey := message.notify(NotifyType.REKEY_SA)) is not None:

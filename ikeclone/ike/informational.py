@@ -9,6 +9,7 @@ from ikeclone.ike.child import Child, ChildState
 from ikeclone.ike.exchange import Exchange, Payloads
 from ikeclone.ike.mobike import heed
 from ikeclone.ike.sa import IkeSa, State
+from ikeclone.ike.tickets import give_again
 from ikeclone.numbers import ExchangeType, NotifyType, ProtocolId
 from ikeclone.wire.message import Message
 from ikeclone.wire.payloads import Delete, Notify
@@ -121,7 +122,8 @@ def respond_informational(sa: IkeSa, message: Message, now: float) -> Payloads:
     if deletes:
         sa.adopt(now)
     spis = [spi for d in deletes if d.protocol is ProtocolId.ESP for spi in d.spis]
-    return (*heed(sa, message), *sa.tunnel.iras.inform(message), *_delete_children(sa, spis, now))
+    answers = (*heed(sa, message), *sa.tunnel.iras.inform(message), *give_again(sa, message, now))
+    return (*answers, *_delete_children(sa, spis, now))
 
 
 def _delete_children(sa: IkeSa, spis: Sequence[bytes], now: float) -> Payloads:

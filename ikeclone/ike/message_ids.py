@@ -21,7 +21,7 @@ from ikeclone.wire.payloads import Encrypted, Notify
 if TYPE_CHECKING:
     from ikeclone.ike.sa import IkeSa
 
-# Nonce, next message ID of the sender's requests, and the one of the receiver's that it expects (RFC 6311 section 8.1).
+# Nonce, next message ID of the sender's requests, and the one of the receiver's that it expects (RFC 6311 section 6.3).
 _SYNC = struct.Struct(">4sII")
 # Beyond it there would be too few message IDs left for this IKE SA to go on with.
 _HIGHEST = 2**32 - 2**16

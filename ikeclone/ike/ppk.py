@@ -39,7 +39,7 @@ class Mixing:
     """The initiator's part: the first key that is for both identities, in the keys that IKE_AUTH proves."""
 
     def __init__(self, sa: IkeSa, proofs: Proofs, *, agreed: bool) -> None:
-        self._plain, self._insists = sa.keys, proofs.connection.ppk is Choice.YES
+        self._plain, self._insists = sa.keys, proofs.insists_on_ppk
         ours = _fitting(proofs, proofs.wanted) if agreed else ()
         self._ppk = ours[0] if ours else None
         self.keys = sa.keys if self._ppk is None else mix_ppk(sa.suite.prf, self._ppk.key, sa.keys)
@@ -78,7 +78,7 @@ def answer(
     ours = (ppk for ppk in _fitting(proofs, peer) if named is not None and named.data == _FIXED + ppk.name)
     if (ppk := next(ours, None)) is not None:
         return mix_ppk(sa.suite.prf, ppk.key, sa.keys), auth, (Notify(NotifyType.PPK_IDENTITY),)
-    if proofs.connection.ppk is Choice.YES:
+    if proofs.insists_on_ppk:
         raise AuthenticationFailed("the peer names no postquantum preshared key of ours, on which ppk=insist insists")
     without = message.notify(NotifyType.NO_PPK_AUTH)
     if named is not None and without is None:

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from ikeclone.connection import Authby, Connection, Identity, SendCert, find_secret
+from ikeclone.connection import Authby, Choice, Connection, Identity, SendCert, find_secret
 from ikeclone.credentials import Credentials
 from ikeclone.crypto.signature import PrivateKey, PublicKey
 from ikeclone.errors import AuthenticationFailed, LocalError
@@ -87,6 +87,11 @@ class Proofs:
     def me(self) -> Identity:
         """Who we are."""
         return local_identity(self.connection, self.local)
+
+    @property
+    def insists_on_ppk(self) -> bool:
+        """Whether both must have a postquantum preshared key (`ppk=insist`)."""
+        return self.connection.ppk is Choice.YES
 
     @property
     def wanted(self) -> Identity | None:

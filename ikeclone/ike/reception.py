@@ -15,7 +15,7 @@ from ikeclone.ike.init import respond_init
 from ikeclone.ike.intermediate import IntermediateResponder
 from ikeclone.ike.opening import NO_SPI, HalfOpen
 from ikeclone.ike.redirect import redirect_init
-from ikeclone.ike.resume import respond_resume
+from ikeclone.ike.resumed import respond_resume
 from ikeclone.ike.roaming import is_between
 from ikeclone.ike.sa import IkeSa, State
 from ikeclone.ike.tunnel import Tunnel

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ikeclone.ike.host import Host
     from ikeclone.ike.tunnel import Tunnel
 
-MAX_REDIRECTS = 5  # in REDIRECT_LOOP_DETECT_PERIOD seconds (RFC 5685 section 10)
+MAX_REDIRECTS = 5  # in REDIRECT_LOOP_DETECT_PERIOD seconds (RFC 5685 section 7)
 REDIRECT_LOOP_DETECT_PERIOD = 300.0
 PATIENCE = 60.0  # seconds that a peer has for leaving after we have sent it away
 
@@ -70,7 +70,7 @@ class Redirects:
     def before_auth(self, message: Message, nonce: bytes, source: IPAddress, now: float) -> bool:
         """Whether the response to IKE_SA_INIT is one that sends us elsewhere; raises PeerError if we do not go there.
 
-        Only who has seen our nonce can say so; without it the response means nothing (RFC 5685 section 4).
+        Only who has seen our nonce can say so; without it the response means nothing (RFC 5685 section 3).
         """
         notify = self._notify(message)
         if notify is None:

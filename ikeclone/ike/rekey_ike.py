@@ -57,7 +57,7 @@ class _Made:
             abilities=sa.abilities,
             now=now,
         )
-        new.identities = sa.identities
+        new.identities, new.presented = sa.identities, sa.presented
         sa.tunnel.endpoint.authenticated(new)
         sa.tunnel.endpoint.register(new)
         sa.tunnel.settle(new, now)

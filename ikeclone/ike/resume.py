@@ -1,40 +1,118 @@
-"""IKE_SESSION_RESUME: an IKE SA that was lost comes back without key exchange, certificates or EAP (RFC 5723)."""
+"""IKE_SESSION_RESUME: an IKE SA that was lost comes back without key exchange, certificates or EAP (RFC 5723).
+
+Here is what the client does; the gateway's part is in `resumed.py` and `tickets.py`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ikeclone.backend import Path
-from ikeclone.connection import Identity
 from ikeclone.crypto.keys import resumed_ike_keys
 from ikeclone.errors import AuthenticationFailed, InvalidSyntax, PeerError
 from ikeclone.ike import childless
 from ikeclone.ike.actions import Kind
-from ikeclone.ike.authentication import Checker, Prover, Resumed
-from ikeclone.ike.exchange import Payloads
-from ikeclone.ike.negotiation import NONCE_SIZE
-from ikeclone.ike.opening import NO_SPI, HalfOpen, InitRecord, Opening, found, manners
-from ikeclone.ike.proofs import Proofs
-from ikeclone.ike.sa import IkeSa, State
-from ikeclone.ike.tickets import Session
-from ikeclone.numbers import AuthMethod, ExchangeType, NotifyType
-from ikeclone.wire.message import Header, Message, build_message
-from ikeclone.wire.payloads import CertRequest, IdI, Nonce, Notify
+from ikeclone.ike.exchange import Exchange, Payloads, raise_refusal
+from ikeclone.ike.opening import NO_SPI, InitRecord, Opening, manners
+from ikeclone.ike.tickets import LIFETIME_SIZE, Session, name_of
+from ikeclone.numbers import ExchangeType, NotifyType
+from ikeclone.wire.message import Message
+from ikeclone.wire.payloads import Nonce, Notify
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
-    from ikeclone.ike.endpoint import Endpoint
+    from ikeclone.ike.sa import IkeSa
     from ikeclone.ike.tunnel import Tunnel
 
-_LIFETIME_SIZE = 4
+MOST_TRIES = 3
 _MAX_TICKET = 8192
 
 
+class Client:
+    """What a connection keeps of its IKE SA for a resumption.
+
+    `short` chooses what our AUTH payload covers (see `Resumed`): what the peer took the last time.
+    """
+
+    def __init__(self, tunnel: Tunnel) -> None:
+        self._tunnel = tunnel
+        self.session: Session | None = None
+        self.short = False
+
+    def ask(self) -> Payloads:
+        """That we want a ticket, in IKE_AUTH."""
+        return (Notify(NotifyType.TICKET_REQUEST),) if self._tunnel.connection.resumption else ()
+
+    def keep(self, sa: IkeSa, response: Message, now: float) -> None:
+        """Keep the ticket that the peer gives, or ask for the one that it promises (section 4.1)."""
+        if not self._tunnel.connection.resumption or sa.identities is None:
+            return
+        given = response.notify(NotifyType.TICKET_LT_OPAQUE)
+        if given is not None and LIFETIME_SIZE < len(given.data) <= LIFETIME_SIZE + _MAX_TICKET:
+            peer, lifetime = sa.identities[1], int.from_bytes(given.data[:LIFETIME_SIZE], "big")
+            self.session = Session(
+                name_of(self._tunnel),
+                peer,
+                peer,
+                sa.suite,
+                now + lifetime,
+                sa.path.remote,
+                sa.keys.sk_d,
+                given.data[LIFETIME_SIZE:],
+            )
+        elif response.notify(NotifyType.TICKET_ACK) is not None:
+            sa.enqueue(TicketRequest(sa), now)
+
+    def usable(self, path: Path, now: float) -> Session | None:
+        """What can be resumed on this path; not while the IKE SA is there, as then both are to prove who they are."""
+        session = self.session
+        if session is None or self._tunnel.usable or session.gateway != path.remote or now >= session.expires:
+            return None
+        return session
+
+    def unanswered(self) -> None:
+        """Nobody has answered: a ticket is not used by that, but a gateway may be one no more that knows of them."""
+        if self.session is not None:
+            tries = self.session.unanswered + 1
+            self.session = replace(self.session, unanswered=tries) if tries < MOST_TRIES else None
+
+    def refused(self, error: PeerError) -> None:
+        """The gateway refuses our proof: it may be one that wants it the other way (see `Resumed`)."""
+        if isinstance(error, AuthenticationFailed):
+            self.short = not self.short
+
+    def rekeyed(self, new: IkeSa, now: float) -> None:
+        """Tickets were the former IKE SA's; who had one gets one of the new one (section 6.2)."""
+        self._tunnel.endpoint.tickets.forget(name_of(self._tunnel), self._tunnel.peer)
+        if self.session is not None:
+            self.session = None
+            new.enqueue(TicketRequest(new), now)
+
+    def forget(self) -> None:
+        """The IKE SA was deleted: nobody resumes it, neither we nor the peer."""
+        self.session = None
+        self._tunnel.endpoint.tickets.forget(name_of(self._tunnel), self._tunnel.peer)
+
+
+class TicketRequest(Exchange):
+    """Ask for a ticket on an IKE SA that is there (section 4.1)."""
+
+    type = ExchangeType.INFORMATIONAL
+
+    def request(self, now: float) -> Payloads:
+        return (Notify(NotifyType.TICKET_REQUEST),)
+
+    def response(self, message: Message, now: float) -> None:
+        # Who puts us off again does not get another request.
+        if message.notify(NotifyType.TICKET_ACK) is None:
+            self.sa.tunnel.resumption.keep(self.sa, message, now)
+
+    def failed(self, error: PeerError, now: float) -> None:
+        return
+
+
 class Resumption(Opening):
-    """IKE_SESSION_RESUME with a ticket of ours."""
+    """IKE_SESSION_RESUME with a ticket of ours (section 4.3.2)."""
 
     type = ExchangeType.IKE_SESSION_RESUME
 
@@ -44,147 +122,36 @@ class Resumption(Opening):
 
     def payloads(self) -> Payloads:
         ticket = Notify(NotifyType.TICKET_OPAQUE, self._session.ticket)
-        return (Nonce(self.nonce), ticket, *manners(self.tunnel, self.local_spi, NO_SPI, self.path))
+        redirect = self.tunnel.redirects.announce()
+        return (Nonce(self.nonce), ticket, *manners(self.tunnel, self.local_spi, NO_SPI, self.path), *redirect)
 
     def take(self, message: Message, datagram: bytes, path: Path, now: float) -> None:
-        # A ticket is used once, whatever comes of it.
-        self.tunnel.session = None
-        if message.notify(NotifyType.TICKET_NACK) is not None:
-            self.tunnel.note(Kind.PROGRESS, "the peer does not take our ticket")
+        if self.tunnel.redirects.before_auth(message, self.nonce, self.path.remote, now):
+            return
+        # Once the gateway has seen a ticket, it is presented no more: it would tell who we are (section 9.10).
+        self.tunnel.resumption.session = None
+        try:
+            record = self._record(message, datagram)
+        except PeerError as error:
+            self.tunnel.note(Kind.PROGRESS, f"not resumed: {error}")
             self.tunnel.ask_anew(now)
             return
+        suite = replace(self._session.suite, additional=())
+        spis = self.local_spi, message.header.responder_spi
+        keys = resumed_ike_keys(suite, self._session.sk_d, record.nonce_i, record.nonce_r, *spis)
+        self.keyed(suite, keys, record, message, path, now)
+
+    def _record(self, message: Message, datagram: bytes) -> InitRecord:
+        """What the response leads to; raises PeerError if that is no resumption."""
+        if message.notify(NotifyType.TICKET_NACK) is not None:
+            raise InvalidSyntax("the peer does not take our ticket")
+        raise_refusal(message)
         if message.header.responder_spi == NO_SPI:
             raise InvalidSyntax("the IKE_SESSION_RESUME response does not fit the request")
         nonces = self.nonce, message.require(Nonce).data
-        session, spis = self._session, (self.local_spi, message.header.responder_spi)
         without = childless.agreed(self.tunnel, message)
-        record = InitRecord(self.request, datagram, *nonces, childless=without, session=session)
-        suite = replace(session.suite, additional=())
-        self.keyed(suite, resumed_ike_keys(suite, session.sk_d, *nonces, *spis), record, message, path, now)
+        return InitRecord(self.request, datagram, *nonces, childless=without, session=self._session)
 
     def fail(self, now: float, reason: str) -> None:
-        self.tunnel.session = None
+        self.tunnel.resumption.unanswered()
         super().fail(now, reason)
-
-
-class TicketRefused(PeerError):
-    """A ticket that stands for nothing: the peer starts from the beginning."""
-
-    notify = NotifyType.TICKET_NACK
-
-
-def respond_resume(endpoint: Endpoint, message: Message, datagram: bytes, path: Path, now: float) -> HalfOpen:
-    """Answer IKE_SESSION_RESUME; raises TicketRefused."""
-    ticket = message.notify(NotifyType.TICKET_OPAQUE)
-    session = None if ticket is None else endpoint.tickets.session(ticket.data, now)
-    tunnel = None if session is None else endpoint.tunnels.get(session.connection)
-    if session is None or tunnel is None:
-        raise TicketRefused("its ticket is unknown")
-    host, spi_i, spi_r = tunnel.host, message.header.initiator_spi, tunnel.host.spi()
-    nonces = message.require(Nonce).data, host.random(NONCE_SIZE)
-    payloads = (Nonce(nonces[1]), *manners(tunnel, spi_i, spi_r, path), *childless.announce((tunnel,)))
-    header = Header(spi_i, spi_r, ExchangeType.IKE_SESSION_RESUME, 0, False, True)
-    response = build_message(header, payloads)
-    suite = replace(session.suite, additional=())
-    sa = IkeSa(
-        host,
-        tunnel,
-        State.HALF_OPEN,
-        initiator=False,
-        spis=(spi_i, spi_r),
-        suite=suite,
-        keys=resumed_ike_keys(suite, session.sk_d, *nonces, spi_i, spi_r),
-        path=path,
-        abilities=found(tunnel, message, path),
-        now=now,
-    )
-    return HalfOpen(sa, InitRecord(datagram, response, *nonces, session=session))
-
-
-@dataclass(frozen=True, slots=True)
-class ResumedProofs(Proofs):
-    """The two sides of a connection when they have proved who they are before: their keys are proof enough."""
-
-    session: Session
-
-    def prover(self, peer: Identity | None) -> Prover:
-        return Resumed()
-
-    def certificates(self, requests: Iterable[CertRequest]) -> Payloads:
-        return ()
-
-    def requests(self) -> tuple[CertRequest, ...]:
-        return ()
-
-    def checker(self, method: AuthMethod, peer: Identity, message: Message, now: datetime) -> Checker:
-        if peer != self.session.presented:
-            raise AuthenticationFailed(f"the peer is {peer}, and it was {self.session.presented}")
-        return Resumed()
-
-
-def proofs(tunnel: Tunnel, path: Path, session: Session | None) -> Proofs:
-    """What proves who both are: what the connection says or, in a resumption, the former IKE SA."""
-    said = tunnel.proofs(path)
-    if session is None:
-        return said
-    return ResumedProofs(said.connection, said.credentials, said.standing, said.local, said.remote, session)
-
-
-# Tickets, in IKE_AUTH
-
-
-def ask(tunnel: Tunnel) -> Payloads:
-    """That we want a ticket."""
-    return (Notify(NotifyType.TICKET_REQUEST),) if tunnel.connection.resumption else ()
-
-
-def give(sa: IkeSa, request: Message, record: InitRecord, now: float) -> Payloads:
-    """The ticket that the peer wants, if the connection has them; a resumed IKE SA lasts no longer than the first."""
-    tunnel, wanted = sa.tunnel, request.notify(NotifyType.TICKET_REQUEST)
-    if wanted is None or not tunnel.connection.resumption or sa.identities is None:
-        return ()
-    identity = request.require(IdI)
-    lifetime = tunnel.connection.timing.ike_lifetime
-    session = Session(
-        connection=_name(tunnel),
-        presented=Identity(identity.type, identity.data),
-        peer=sa.identities[1],
-        suite=sa.suite,
-        expires=now + lifetime if record.session is None else record.session.expires,
-        gateway=sa.path.local,
-        sk_d=sa.keys.sk_d,
-    )
-    ticket = tunnel.endpoint.tickets.issue(session)
-    left = max(0, int(session.expires - now))
-    return (Notify(NotifyType.TICKET_LT_OPAQUE, left.to_bytes(_LIFETIME_SIZE, "big") + ticket),)
-
-
-def keep(sa: IkeSa, response: Message, peer: Identity, now: float) -> None:
-    """Keep the ticket that the peer gives."""
-    given = response.notify(NotifyType.TICKET_LT_OPAQUE)
-    if given is None or not sa.tunnel.connection.resumption:
-        return
-    lifetime, ticket = int.from_bytes(given.data[:_LIFETIME_SIZE], "big"), given.data[_LIFETIME_SIZE:]
-    if not 0 < len(ticket) <= _MAX_TICKET:
-        return
-    sa.tunnel.session = Session(
-        _name(sa.tunnel), peer, peer, sa.suite, now + lifetime, sa.path.remote, sa.keys.sk_d, ticket
-    )
-
-
-def usable(tunnel: Tunnel, path: Path, now: float) -> Session | None:
-    """What can be resumed on this path; not while the IKE SA is there, as then both sides are to prove who they are."""
-    session = tunnel.session
-    if session is None or tunnel.usable or session.gateway != path.remote or now >= session.expires:
-        return None
-    return session
-
-
-def forget(tunnel: Tunnel) -> None:
-    """The IKE SA of a connection was deleted: nobody resumes it."""
-    tunnel.session = None
-    tunnel.endpoint.tickets.forget(_name(tunnel), tunnel.peer)
-
-
-def _name(tunnel: Tunnel) -> str:
-    return tunnel.parts.configured.connection.name

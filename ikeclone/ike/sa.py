@@ -92,6 +92,8 @@ class IkeSa:
         self.established = -1.0
         # Ours and the peer's, once it has proved its own.
         self.identities: tuple[Identity, Identity] | None = None
+        # What the initiator's ID payload said; after EAP it has proved another.
+        self.presented: Identity | None = None
         # Where Child SAs go, and where the last authentic message came from.
         self.esp_path = self.heard_on = self.init_path = path
         self.mobike: Mobike | None = None
@@ -340,7 +342,7 @@ class IkeSa:
         self.children.clear()
         self.requests.hand_over(new)
         new._finishing, self._finishing = self._finishing, False
-        self.tunnel.succession.superseded(self, new)
+        self.tunnel.succession.superseded(self, new, now)
         new.pump(now)
 
     def adopt(self, now: float) -> None:

@@ -41,10 +41,14 @@ def usable_by(tunnel: Tunnel) -> IkeSa | None:
     return next((other.ike for other in others if may_share(other, tunnel)), None)
 
 
-def under_way(tunnel: Tunnel) -> Tunnel | None:
-    """Another connection that is asking for an IKE SA which this one may use."""
-    others = (other for other in tunnel.endpoint.configured if other is not tunnel and other.initiating)
-    return next((other for other in others if may_share(other, tunnel)), None)
+def under_way(tunnel: Tunnel, now: float) -> Tunnel | None:
+    """Another connection that is asking for an IKE SA which this one may use; one that can resume its own asks now."""
+    others = [other for other in tunnel.endpoint.configured if other is not tunnel]
+    resuming = [] if tunnel.resumption.session else [o for o in others if o.wanted and o.resumption.session]
+    for other in resuming:
+        if may_share(other, tunnel):
+            other.revival.attempt(now)
+    return next((other for other in others if other.initiating and may_share(other, tunnel)), None)
 
 
 def go_on(tunnel: Tunnel, now: float) -> None:

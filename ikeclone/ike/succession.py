@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ikeclone.connection import Auto, Identity
-from ikeclone.ike import crossing, resume, sharing
+from ikeclone.ike import crossing, sharing
 from ikeclone.ike.actions import Kind
 from ikeclone.ike.contact import close_former
 from ikeclone.ike.informational import take_down
@@ -56,12 +56,13 @@ class Succession:
         if redundant.initiator:
             tunnel.host.timers.set(redundant, "redundant", now, lambda at: take_down(redundant, "redundant", at))
 
-    def superseded(self, old: IkeSa, new: IkeSa) -> None:
+    def superseded(self, old: IkeSa, new: IkeSa, now: float) -> None:
         """The IKE SA was rekeyed."""
         for tunnel in {self._tunnel, *sharing.users(old)}:
             if tunnel.ike is old:
                 tunnel.ike = new
             tunnel.children.senders.carried_over(new)
+        self._tunnel.resumption.rekeyed(new, now)
         self._tunnel.note(Kind.IKE_REKEYED, f"#{new.serial}: IKE SA rekeyed, replaces #{old.serial}")
 
     def closed(self, sa: IkeSa, now: float, reason: str, *, peer_dead: bool) -> None:
@@ -78,7 +79,7 @@ class Succession:
             tunnel.ike = sharing.heir(tunnel)
             tunnel.note(Kind.IKE_DOWN, f"#{sa.serial}: IKE SA ended: {reason}")
             if not peer_dead:
-                resume.forget(tunnel)
+                tunnel.resumption.forget()
         elif sa.established < 0 and sa.initiator and tunnel.usable:
             tunnel.reauth.failed(now, reason)
             return

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from ikeclone.backend import Path
 from ikeclone.connection import Auto, Choice, Connection, Identity
 from ikeclone.errors import LocalError, PeerError
-from ikeclone.ike import crossing, resume, sharing
+from ikeclone.ike import crossing, sharing
 from ikeclone.ike.actions import Kind
 from ikeclone.ike.auth import Authenticate, AuthResponder
 from ikeclone.ike.child import ChildState
@@ -29,12 +29,11 @@ from ikeclone.ike.reauth import Reauthentication
 from ikeclone.ike.redirect import Redirects
 from ikeclone.ike.rekey_child import RekeyChild
 from ikeclone.ike.rekey_ike import RekeyIke
-from ikeclone.ike.resume import Resumption
+from ikeclone.ike.resume import Client, Resumption
 from ikeclone.ike.revival import Revival
 from ikeclone.ike.roaming import way
 from ikeclone.ike.sa import IkeSa, State
 from ikeclone.ike.succession import Succession
-from ikeclone.ike.tickets import Session
 from ikeclone.numbers import KeMethod
 from ikeclone.wire.message import Message
 
@@ -61,8 +60,7 @@ class Tunnel:
         self.initiation: Opening | None = None
         # Whether an IKE SA without a Child SA will do (RFC 6023).
         self.ike_only = False
-        # What is kept for a resumption.
-        self.session: Session | None = None
+        self.resumption = Client(self)
         self.peer: Identity | None = None
         self.wanted = connection.auto is Auto.START
         self.irac: Irac = parts.whole.irac if parts else Irac(self)
@@ -185,7 +183,7 @@ class Tunnel:
                 self.note(Kind.IKE_UP, "the IKE SA of another connection is used")
             else:
                 self.openings.open_fallback(now)
-        elif not self._alone and (other := sharing.under_way(self)) is not None:
+        elif not self._alone and (other := sharing.under_way(self, now)) is not None:
             self.awaits = other
             self.note(Kind.PROGRESS, f"waiting for the IKE SA of {other.connection.name}")
         else:
@@ -195,8 +193,8 @@ class Tunnel:
         """Ask for an IKE SA; raises LocalError without an address, a key or a way to the peer."""
         path = way(self)
         self.proofs(path).check_means()
-        self.note(Kind.PROGRESS, f"initiating an IKE SA with {path.remote}")
-        session = resume.usable(self, path, now)
+        session = self.resumption.usable(path, now)
+        self.note(Kind.PROGRESS, f"{'resuming the' if session else 'initiating an'} IKE SA with {path.remote}")
         self.initiation = Resumption(self, path, session, now) if session else Initiation(self, path, now)
         self.endpoint.register(self.initiation)
 
@@ -214,7 +212,7 @@ class Tunnel:
     def down(self, now: float) -> None:
         """Take the connection down with all its clones; deleting the IKE SA deletes them all (section 1.4.1)."""
         self.wanted, self.awaits = False, None
-        resume.forget(self)
+        self.resumption.forget()
         self.host.timers.cancel(self)
         if self.initiation is not None:
             self.initiation.fail(now, "taken down")
