@@ -71,6 +71,9 @@ class Children:
         child = Child(
             self._host.serial(), self._connection.name, instance, cpu, agreement, path, now, opened_by_us, self._tunnel
         )
+        if sa.state is State.REKEYED:
+            # The IKE SA was replaced while this was negotiated: it is made anew on the new one.
+            child.enter(ChildState.REKEYED)
         child.limits = self.lifetimes.limits(agreement.suite, opened_by_us=opened_by_us)
         if not self.clones.children or self._differs(sa):
             self._route(sa.esp_path, agreement.local, agreement.remote)

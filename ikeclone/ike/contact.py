@@ -53,7 +53,7 @@ def close_former(new: IkeSa, now: float) -> None:
     With `uniqueids=no` several hosts may have its identity: then only those at its address are meant.
     """
     for other in new.tunnel.endpoint.contacts.like(new):
-        former = other.state is not State.DEAD and other.established <= new.created
+        former = other.state is not State.DEAD and other.precedes(new)
         if former and (new.host.settings.uniqueids or other.path.remote == new.path.remote):
             other.tunnel.note(Kind.PROGRESS, f"#{other.serial}: the peer has started anew with #{new.serial}")
             other.lose(now, "the peer has started anew")

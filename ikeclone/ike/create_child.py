@@ -112,7 +112,7 @@ def respond_create(sa: IkeSa, message: Message, now: float) -> Payloads:
     """
     whole = sa.tunnel.for_traffic(sa, message)
     taker = whole.parts.serving(*traffic_of(whole.connection, sa.path, message))
-    cpu = _cpu_for(taker or whole, message, alone=taker is None)
+    cpu = _cpu_for(taker or whole, message, alone=taker is None or not _has_fallback(sa, taker))
     agreed, payloads = respond(sa, whole.connection, message, cpu, (taker or whole).resource(cpu))
     return payloads + answer_after(sa, agreed, lambda keyed, at: _accept(sa, whole, keyed, cpu, at), now)
 
@@ -136,6 +136,11 @@ def _accept(sa: IkeSa, whole: Tunnel, keyed: Keyed, cpu: int | None, now: float)
         tunnel.openings.clone_accepted(now)
 
 
+def _has_fallback(sa: IkeSa, tunnel: Tunnel) -> bool:
+    """Whether this very IKE SA has one: that of another one goes when this takes its place."""
+    return any(c.tunnel is tunnel and c.cpu is None and c.lasts for c in sa.children.values())
+
+
 def _cpu_for(tunnel: Tunnel, message: Message, *, alone: bool) -> int | None:
     """The CPU of the clone that is asked for, None for a regular SA and for one that is `alone` with its traffic.
 
@@ -144,7 +149,7 @@ def _cpu_for(tunnel: Tunnel, message: Message, *, alone: bool) -> int | None:
     clones, cpus = tunnel.clones, tunnel.host.resources.cpus()
     wanted = message.notify(NotifyType.SA_RESOURCE_INFO) is not None and tunnel.connection.clones != 0
     cpu = None
-    if wanted and not alone and clones.fallback is not None:
+    if wanted and not alone:
         if not cpus:
             raise TemporaryFailure("no CPU is ready")
         cpu = clones.least_loaded(cpus)

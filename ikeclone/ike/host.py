@@ -100,6 +100,11 @@ class Host:
         self._serial += 1
         return self._serial
 
+    @property
+    def newest(self) -> int:
+        """The number that an IKE or Child SA was given last."""
+        return self._serial
+
     def fraction(self) -> float:
         """A random number from 0 to below 1, to spread timers."""
         return int.from_bytes(self.random(4), "big") / 2**32

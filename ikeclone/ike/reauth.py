@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from ikeclone.errors import LocalError, PeerError
 from ikeclone.ike import sharing
 from ikeclone.ike.actions import Kind
-from ikeclone.ike.child import ChildState
+from ikeclone.ike.child import Child, ChildState
 from ikeclone.ike.established import rekey_after
 from ikeclone.ike.exchange import Payloads
 from ikeclone.ike.informational import DeleteIke, Liveness
@@ -24,20 +25,21 @@ if TYPE_CHECKING:
 PATIENCE = 30.0
 
 
-class LetGo(Liveness):
-    """Ask for a sign of life when all else on the new IKE SA is answered; then the former one is of no use."""
+class Confirm(Liveness):
+    """Ask for a sign of life when all else on an IKE SA is answered: the peer has it. Only then go on."""
 
     alone = True
 
-    def __init__(self, sa: IkeSa, former: IkeSa) -> None:
+    def __init__(self, sa: IkeSa, then: Callable[[float], None]) -> None:
         super().__init__(sa)
-        self._former = former
+        self._then = then
 
     def response(self, message: Message, now: float) -> None:
-        _delete(self._former, now)
+        super().response(message, now)
+        self._then(now)
 
     def failed(self, error: PeerError, now: float) -> None:
-        _delete(self._former, now)
+        self._then(now)
 
 
 class Reauthentication:
@@ -47,14 +49,30 @@ class Reauthentication:
         self._tunnel, self._timers = tunnel, tunnel.host.timers
 
     def start(self, now: float) -> None:
-        """Make a new IKE SA beside the one there is, unless that is under way; raises LocalError as `ask`.
+        """Make a new IKE SA beside the one there is, unless that is under way; raises LocalError as `check_means`.
 
-        One that several connections share is for its owner to make anew, for all of them.
+        One that several connections share is for its owner to make anew, for all of them. One that the peer asked for
+        it may not know to be established yet; it must, or to it the new one would cross this one and not replace it.
         """
         sa = self._tunnel.ike
-        if sa is not None and self._tunnel.usable and not sa.tunnel.initiating:
-            sa.tunnel.note(Kind.PROGRESS, "authenticating anew")
-            sa.tunnel.ask(now)
+        if sa is None or not self._tunnel.usable or sa.tunnel.initiating:
+            return
+        sa.tunnel.check_means()
+        if sa.initiator:
+            sa.tunnel.reauth.replace(sa, now)
+        else:
+            sa.enqueue(Confirm(sa, lambda at: sa.tunnel.reauth.replace(sa, at)), now)
+
+    def replace(self, sa: IkeSa, now: float) -> None:
+        """Ask for an IKE SA that takes this one's place, unless that is done or under way."""
+        tunnel = self._tunnel
+        if tunnel.ike is not sa or not tunnel.usable or tunnel.initiating:
+            return
+        tunnel.note(Kind.PROGRESS, "authenticating anew")
+        try:
+            tunnel.ask(now)
+        except LocalError as error:
+            tunnel.note(Kind.FAILED, str(error))
 
     def established(self, sa: IkeSa, now: float) -> None:
         """Both sides have just proven who they are: `reauth=yes` has the initiator do so again in time."""
@@ -100,40 +118,60 @@ class Reauthentication:
 
     def take_over(self, new: IkeSa, now: float) -> None:
         """Our new IKE SA has its fallback: make the clones and what others have anew, then delete what it replaces."""
-        older = self._tunnel.sas(State.ESTABLISHED)
-        for former in [sa for sa in older if sa is not new and sa.established <= new.created]:
-            own = (c for c in former.children.values() if c.tunnel is self._tunnel)
-            cpus = sorted(c.cpu for c in own if c.cpu is not None)
-            others = self._move_others(former, new, now)
-            for cpu in cpus:
-                self._tunnel.openings.open(cpu, now)
-            for other in others:
-                other.openings.open_fallback(now)
-            new.enqueue(LetGo(new, former), now)
-            for tunnel in (self._tunnel, *others):
-                text = f"#{new.serial}: IKE SA authenticated anew, replaces #{former.serial}"
-                tunnel.note(Kind.IKE_REKEYED, text)
+        formers = [sa for sa in self._tunnel.sas(State.ESTABLISHED, State.REKEYED) if sa.precedes(new)]
+        if self._tunnel.ike is not new or not formers:
+            return
+        for former in formers:
+            if former.state is State.ESTABLISHED:
+                self.make_room(former, new, now)
+        for cpu in sorted({c.cpu for c in self._tunnel.clones if c.cpu is not None}):
+            self._tunnel.openings.open(cpu, now)
+        others = self._others(new)
+        for other in others:
+            other.openings.open_fallback(now)
+        for former in formers:
+            self._let_go(former, new, now)
+        for tunnel in (self._tunnel, *others):
+            text = f"#{new.serial}: IKE SA authenticated anew, replaces #{formers[-1].serial}"
+            tunnel.note(Kind.IKE_REKEYED, text)
 
     def make_room(self, former: IkeSa, new: IkeSa, now: float) -> None:
         """The peer's new IKE SA takes the place of a former one: it makes the Child SAs of all anew, or else we do."""
-        for other in self._move_others(former, new, now):
-            other.openings.replace_fallback(now, PATIENCE)
-
-    def _move_others(self, former: IkeSa, new: IkeSa, now: float) -> list[Tunnel]:
-        """Let the connections that share the former IKE SA share the new one. Their clones come back with traffic."""
-        others = [tunnel for tunnel in sharing.users(former) if tunnel is not self._tunnel]
+        users = sharing.users(former)
         self.give_way(former, now)
+        self._join(users, new, now)
+
+    def settle_for(self, kept: IkeSa, redundant: IkeSa, now: float) -> None:
+        """Both sides asked at once: who asked for the redundant one deletes it, once the peer has the other.
+
+        Until then it can still be used, as a peer may settle for it without regard to what we would have kept. Its
+        clones and what others have there are made anew.
+        """
+        _give_way(c for c in redundant.children.values() if c.cpu is not None or c.tunnel is not self._tunnel)
+        self._join(sharing.users(redundant), kept, now)
+        if redundant.initiator:
+            self._let_go(redundant, kept, now)
+
+    def _join(self, others: list[Tunnel], new: IkeSa, now: float) -> None:
+        """Let others share the new IKE SA: its initiator makes their Child SAs. Their clones come back with traffic."""
         for other in others:
             other.join(new)
+            other.openings.replace_fallback(now, PATIENCE)
+
+    def _others(self, sa: IkeSa) -> list[Tunnel]:
+        """Those that share this IKE SA and need Child SAs on it."""
+        others = [tunnel for tunnel in sharing.users(sa) if tunnel is not self._tunnel]
         return [other for other in others if other.wanted or other.clones.children]
+
+    def _let_go(self, former: IkeSa, new: IkeSa, now: float) -> None:
+        """Delete the former IKE SA once the peer has the new one with all that is on it."""
+        new.enqueue(Confirm(new, lambda at: _delete(former, at)), now)
 
     def give_way(self, former: IkeSa, now: float) -> None:
         """Only keep what the former IKE SA has until the side that asked for the new one deletes it, or time is up."""
         former.requests.drop_waiting()
         former.retire(now)
-        for child in former.children.values():
-            if child.lasts:
-                child.enter(ChildState.REKEYED)
+        _give_way(former.children.values())
         patience = max(PATIENCE, self._tunnel.connection.timing.retransmit_timeout)
         self._timers.set(former, "expire", now + patience, lambda at: _delete(former, at))
 
@@ -143,6 +181,12 @@ class Reauthentication:
             if heir.contested is former:
                 heir.children.update(former.children)
                 former.children.clear()
+
+
+def _give_way(children: Iterable[Child]) -> None:
+    for child in children:
+        if child.lasts:
+            child.enter(ChildState.REKEYED)
 
 
 def _delete(former: IkeSa, now: float) -> None:

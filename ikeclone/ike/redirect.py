@@ -89,7 +89,7 @@ class Redirects:
         if notify is None:
             return False
         self._follow(parse_gateway(notify.data)[0], sa.path.remote, now)
-        sa.established = now
+        sa.authenticated(now)
         sa.handlers = {ExchangeType.INFORMATIONAL: lambda _message, _now: ()}
         sa.finish(DeleteIke(sa, "redirected"), now)
         self._tunnel.ask_anew(now)

@@ -62,7 +62,7 @@ class _Made:
         sa.tunnel.endpoint.register(new)
         sa.tunnel.settle(new, now)
         # It takes the place of one whose peer proved its identity then, and not now.
-        new.established = sa.established
+        new.authenticated(now, like=sa)
         return new
 
 

@@ -90,6 +90,8 @@ class IkeSa:
         self.suite, self.keys, self.path, self.abilities = suite, keys, path, abilities
         self.created = self.heard = now
         self.established = -1.0
+        # The number of the newest SA when it was established.
+        self._newest = -1
         # Ours and the peer's, once it has proved its own.
         self.identities: tuple[Identity, Identity] | None = None
         # What the initiator's ID payload said; after EAP it has proved another.
@@ -132,6 +134,14 @@ class IkeSa:
         self.tunnel.own.pop(self, None)
         self.tunnel = tunnel
         tunnel.own[self] = None
+
+    def authenticated(self, now: float, like: IkeSa | None = None) -> None:
+        """The peer has proved who it is, now or on the SA that this one takes the place of."""
+        self.established, self._newest = (now, self.host.newest) if like is None else (like.established, like._newest)
+
+    def precedes(self, new: IkeSa) -> bool:
+        """Whether it was established before the other one was begun. Two of which neither does so cross."""
+        return 0 <= self._newest < new.serial
 
     @property
     def local_spi(self) -> bytes:

@@ -8,7 +8,6 @@ from ikeclone.connection import Auto, Identity
 from ikeclone.ike import crossing, sharing
 from ikeclone.ike.actions import Kind
 from ikeclone.ike.contact import close_former
-from ikeclone.ike.informational import take_down
 from ikeclone.ike.sa import IkeSa, State
 
 if TYPE_CHECKING:
@@ -41,20 +40,17 @@ class Succession:
         sharing.go_on(tunnel, now)
 
     def _take_over(self, former: IkeSa, new: IkeSa, now: float) -> None:
-        """An older IKE SA gives way; when both sides initiated at once, the one with the lower SPI does."""
+        """An older IKE SA gives way; of two that cross, the one with the lower SPI does."""
         tunnel = self._tunnel
-        renewed = former.tunnel is tunnel and former.established <= new.created
-        if not renewed and sharing.leave(tunnel, former, now):
+        if former.tunnel is not tunnel and sharing.leave(tunnel, former, now):
             return
-        if former.established <= new.created:
-            tunnel.note(Kind.PROGRESS, f"#{former.serial}: replaced by #{new.serial}")
-            if not new.initiator:
-                tunnel.reauth.make_room(former, new, now)
+        if not former.precedes(new):
+            redundant, tunnel.ike = sorted((former, new), key=lambda sa: sa.spi_i)
+            tunnel.reauth.settle_for(tunnel.ike, redundant, now)
             return
-        redundant = min(former, new, key=lambda sa: sa.spi_i)
-        tunnel.ike = new if redundant is former else former
-        if redundant.initiator:
-            tunnel.host.timers.set(redundant, "redundant", now, lambda at: take_down(redundant, "redundant", at))
+        tunnel.note(Kind.PROGRESS, f"#{former.serial}: replaced by #{new.serial}")
+        if not new.initiator:
+            tunnel.reauth.make_room(former, new, now)
 
     def superseded(self, old: IkeSa, new: IkeSa, now: float) -> None:
         """The IKE SA was rekeyed."""

@@ -190,13 +190,18 @@ class Tunnel:
             self.ask(now)
 
     def ask(self, now: float) -> None:
-        """Ask for an IKE SA; raises LocalError without an address, a key or a way to the peer."""
-        path = way(self)
-        self.proofs(path).check_means()
+        """Ask for an IKE SA; raises LocalError as `check_means`."""
+        path = self.check_means()
         session = self.resumption.usable(path, now)
         self.note(Kind.PROGRESS, f"{'resuming the' if session else 'initiating an'} IKE SA with {path.remote}")
         self.initiation = Resumption(self, path, session, now) if session else Initiation(self, path, now)
         self.endpoint.register(self.initiation)
+
+    def check_means(self) -> Path:
+        """The way to the peer; raises LocalError without an address, a key or such a way."""
+        path = way(self)
+        self.proofs(path).check_means()
+        return path
 
     def ask_anew(self, now: float) -> None:
         """Ask for an IKE SA in another way than we did, as the peer wants it."""
@@ -319,7 +324,7 @@ class Tunnel:
 
     def settle(self, sa: IkeSa, now: float) -> None:
         """Let an IKE SA answer all that an established one does, and start its timers."""
-        sa.established = now
+        sa.authenticated(now)
         settle(sa, now)
 
     def forget(self, sa: IkeSa) -> None:

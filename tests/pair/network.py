@@ -59,7 +59,8 @@ class Side:
     """One host of the network. `inbox` has the peer's IKE datagrams while the network holds them.
 
     `first_octet` begins every nonce drawn while it is set, to say which one is the lowest. `web` is what it can fetch,
-    by address, `web_delay` seconds later; None is a failure, and what is not there never answers.
+    by address, `web_delay` seconds later; None is a failure, and what is not there never answers. What it sends takes
+    `distance` seconds longer than the link's delay.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class Side:
         self.fetched: list[Order] = []
         self.web: dict[str, bytes | None] = {}
         self.web_delay = 0.3
+        self.distance = 0.0
         self.failed_installs: list[str] = []
         self.own: tuple[IPAddress, ...] = (address,)
         self.start()
@@ -247,7 +249,7 @@ class Network:
     def carry(self, side: Side, packet: Packet) -> None:
         """An ESP packet crosses the link; one that nobody takes is noted in `lost_packets`."""
         if not self._lost():
-            self.at(self._delay(), lambda: self._deliver(self.peer(side), packet))
+            self.at(self._delay(side), lambda: self._deliver(self.peer(side), packet))
 
     def _deliver(self, side: Side, packet: Packet) -> None:
         if side.backend.receive(packet) is None:
@@ -264,7 +266,7 @@ class Network:
             return
         for _ in range(1 + (self.random.random() < self.link.repeat)):
             if not self._lost():
-                self.at(self._delay(), lambda: self.receive(self._receiver(side, datagram.path.remote), datagram))
+                self.at(self._delay(side), lambda: self.receive(self._receiver(side, datagram.path.remote), datagram))
 
     def hold(self) -> Network:
         """From now on IKE datagrams wait in the receiver's `inbox` until it takes them."""
@@ -290,8 +292,8 @@ class Network:
     def _lost(self) -> bool:
         return self.link.cut or self.random.random() < self.link.loss
 
-    def _delay(self) -> float:
-        return self.link.delay + self.random.random() * self.link.jitter
+    def _delay(self, side: Side) -> float:
+        return side.distance + self.link.delay + self.random.random() * self.link.jitter
 
     def at(self, delay: float, event: Callable[[], None]) -> None:
         """Do something later."""

@@ -145,7 +145,7 @@ def test_without_an_answer_the_ike_sa_that_is_there_stays_and_it_is_tried_again(
 
 def test_a_peer_that_does_not_delete_the_old_ike_sa_is_not_waited_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
     net = with_clones()
-    monkeypatch.setattr("ikeclone.ike.reauth.LetGo.response", lambda *_: None)
+    monkeypatch.setattr("ikeclone.ike.reauth.Confirm.response", lambda *_: None)
     net.west.rekey(reauth=True)
     net.run(1)
     assert sorted(state.name for state in ike_sas(net.east)) == ["ESTABLISHED", "REKEYED"]
@@ -189,7 +189,7 @@ def test_any_sign_of_life_on_the_new_ike_sa_ends_the_old_one(monkeypatch: pytest
         raise InvalidSyntax
 
     net = with_clones()
-    monkeypatch.setattr("ikeclone.ike.reauth.LetGo.response", refuse)
+    monkeypatch.setattr("ikeclone.ike.reauth.Confirm.response", refuse)
     net.west.rekey(reauth=True)
     net.run(5)
     assert [ike_sas(side) for side in net.sides] == [[State.ESTABLISHED]] * 2
