@@ -62,7 +62,7 @@ class Listener:
             self.close()
             await self.start()
             log.warning("the kernel had more news than could be taken: looking at what it has")
-            await self._resynchronise("states went unnoticed")
+            await self._resynchronise("the kernel lost them")
 
     async def _heard(self, message: Any) -> None:
         if message["header"]["pid"] == self._requester:
