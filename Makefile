@@ -6,13 +6,16 @@ READY := .venv/ready
 DEMO := ip:iproute2 ping:iputils-ping
 TEST := $(DEMO) openssl:openssl tshark:tshark tcpdump:tcpdump iperf3:iperf3
 INTEROP := $(TEST) mmdebstrap:mmdebstrap mount:mount
+# The tests of what speaks IKEv2, without a network.
+CORE := tests/unit/wire tests/unit/crypto tests/unit/eap tests/unit/ike tests/pair tests/property tests/fuzz
 KERNEL := $(INTEROP) nft:nftables gcc:gcc flex:flex bison:bison bc:bc xz:xz-utils
 
-.PHONY: help demo test lint interop interop-kernel bench soak venv clean
+.PHONY: help demo test coverage lint interop interop-kernel bench soak venv clean
 
 help:
 	@echo "make demo      two daemons, a Child SA per CPU between them, in namespaces of their own"
 	@echo "make test      every test that can run here"
+	@echo "make coverage  branch coverage of wire, crypto and ike, in ten minutes; fails unless it is complete"
 	@echo "make lint      ruff and mypy"
 	@echo "make interop   the scenarios with strongSwan and Libreswan (as root; the first time builds a kernel, 7 minutes)"
 	@echo "make interop-kernel   those of them with the kernel's XFRM alone, in a guest with that kernel"
@@ -28,6 +31,10 @@ demo: $(READY)
 test: $(READY)
 	@$(call install,$(TEST))
 	@$(BIN)/pytest
+
+coverage: $(READY)
+	@$(BIN)/pytest --quiet --timeout=300 --cov=ikeclone.wire --cov=ikeclone.crypto --cov=ikeclone.ike \
+	    --cov-report=term-missing:skip-covered --cov-fail-under=100 $(CORE)
 
 lint: $(READY)
 	@$(BIN)/ruff check

@@ -13,6 +13,7 @@ from ikeclone.crypto.mschap import Exchange
 from ikeclone.eap.packet import Packet
 from ikeclone.errors import LocalError
 from ikeclone.ike.actions import Kind
+from ikeclone.ike.authentication import EapKey
 from ikeclone.ike.eap_auth import MAX_ROUNDS, EapResponder, EapRound
 from ikeclone.numbers import AuthMethod, EapCode, EapType, ExchangeType, NotifyType
 from ikeclone.pki.store import Store
@@ -301,3 +302,14 @@ def test_a_user_is_sent_to_another_gateway_once_he_has_proved_who_he_is() -> Non
     assert {sent.path.remote for sent in net.west.sent if sent.data[18] == ExchangeType.IKE_SA_INIT} == {EAST, south}
     assert (living(net.east), net.east.children) == ([], [])
     assert not net.east.kinds(Kind.CHILD_UP, Kind.FAILED)
+
+
+def test_the_proof_after_eap_is_one_by_shared_key() -> None:
+    """The right octets under the name of another method are none (RFC 7296 section 2.16)."""
+    net = warrior()
+    prove = EapKey.prove
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(EapKey, "prove", lambda *arguments: replace(prove(*arguments), method=AuthMethod.NULL))
+        attempt(net)
+    assert "the peer's proof is wrong: it is not made with the key of EAP" in told(net.east)
+    assert_nothing_left(net)
