@@ -13,7 +13,7 @@ from ikeclone.backend import Path, Policy
 from ikeclone.ike.actions import Action, InstallChild, MoveChild, RemoveChild, Route, Unroute
 from ikeclone.ike.proofs import local_identity, remote_identity
 from ikeclone.ike.tunnel import Tunnel
-from ikeclone.updown import GROUP, Change, Updown, Verb
+from ikeclone.updown import GROUP, Change, Given, Updown, Verb
 
 log = logging.getLogger(__name__)
 
@@ -23,11 +23,15 @@ _UNDONE: Final = {Verb.DOWN: Verb.UP, Verb.UNROUTE: Verb.ROUTE}
 
 @dataclass(slots=True)
 class _Routed:
-    """A connection whose traffic is routed, and the inbound SPIs of its Child SAs."""
+    """A connection whose traffic is routed, and the inbound SPIs of its Child SAs.
+
+    `given` is what the last step up was told, and so what the steps down are.
+    """
 
     tunnel: Tunnel
     policy: Policy
     spis: set[int] = field(default_factory=set)
+    given: Given = field(default_factory=Given)
 
 
 class Changes:
@@ -111,10 +115,13 @@ class Changes:
         if self._updown is None:
             log.warning("%s: leftupdown= is not run: no plugin for it is installed", policy.connection)
             return
+        if verb in (Verb.ROUTE, Verb.UP):
+            routed.given = _given(tunnel)
         name = tunnel.parts.configured.connection.name
         local = local_identity(tunnel.connection, policy.path.local)
         remote = tunnel.peer or remote_identity(tunnel.connection, policy.path.remote)
-        change = Change(verb, command, name, policy, str(local), str(remote or "%any"), self._data_plane, roamed)
+        ids = str(local), str(remote or "%any")
+        change = Change(verb, command, name, policy, *ids, self._data_plane, roamed, routed.given)
         waiting = self._pending.get(policy.connection)
         if waiting is None:
             self._pending[policy.connection] = [change]
@@ -130,6 +137,12 @@ class Changes:
         while waiting := self._pending[connection]:
             await updown.run(waiting.pop(0))
         del self._pending[connection]
+
+
+def _given(tunnel: Tunnel) -> Given:
+    ends, irac = tunnel.connection, tunnel.irac
+    leased = tuple(tunnel.iras.leased.values())
+    return Given(ends.local.asks, bool(ends.remote.pools), irac.dns, irac.domains, leased)
 
 
 def _find() -> Updown | None:

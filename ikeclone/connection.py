@@ -238,7 +238,8 @@ class Connection:
     UDP from a port of its own. With `ppk` YES there must be a postquantum preshared key, with AUTO the first that fits
     is used if the peer has it; `ppk_ids` are the names of those that it may be, all if empty. `ike` and `esp` are
     proposals in order of preference, without SPIs. A Child SA ends when a direction has carried `volume`. `dns` and
-    `domains` are the name servers, and the domains that they know of, for a peer that gets its address from us.
+    `domains` are the name servers, and the domains that they know of, for a peer that gets its address from us; with
+    `ignore_peer_dns` those that a peer gives us are only shown.
     """
 
     name: str
@@ -269,6 +270,7 @@ class Connection:
     handling: Handling = field(default_factory=Handling)
     dns: tuple[IPAddress, ...] = ()
     domains: tuple[str, ...] = ()
+    ignore_peer_dns: bool = False
 
     @property
     def stays_up(self) -> bool:

@@ -27,6 +27,7 @@ from ikeclone.ike.endpoint import Endpoint
 from ikeclone.ike.host import Settings
 from ikeclone.ike.sa import State
 from ikeclone.keylog import KeyLog
+from ikeclone.naming import Naming
 from ikeclone.net import Net
 from ikeclone.options import DaemonOptions
 from ikeclone.pki.standing import Query
@@ -69,6 +70,7 @@ class Daemon:
         )
         self.endpoint = Endpoint(self.backend, os.urandom, date, self.now(), credentials, settings)
         self._changes = Changes(self.endpoint.tunnels, self.backend.name)
+        self._naming = Naming(self.endpoint.tunnels, setup.dns_resolver)
         self._net = Net(self._received)
         self._fetcher = Fetcher(self._fetched)
         self._roaming = Roaming(configuration, self._net, backend, self.endpoint, self.now)
@@ -93,6 +95,7 @@ class Daemon:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            await self._naming.stop()
             await self._changes.stop()
             await self._control.close()
             self._roaming.close()
@@ -111,6 +114,7 @@ class Daemon:
     async def _start(self) -> None:
         await self._control.start()
         await self.steered.start()
+        self._naming.start()
         connections = await self._roaming.start()
         self._ready.set()
         log.info("ready: %d connections, data plane %s", connections, self.backend.name)
@@ -169,6 +173,7 @@ class Daemon:
                     await self._applier.do(action)
                     await self.steered.told(action)
                     self._changes.told(action)
+                    self._naming.told(action)
                 except BackendError as error:
                     log.warning("%s: %s", type(action).__name__, error)
                     if isinstance(action, InstallChild):

@@ -12,7 +12,7 @@ from typing import Final, Protocol
 
 from ikeclone.backend import IPAddress, Mode, Policy, TrafficSelector
 
-__all__ = ["GROUP", "Change", "IPAddress", "Mode", "Policy", "TrafficSelector", "Updown", "Verb"]
+__all__ = ["GROUP", "Change", "Given", "IPAddress", "Mode", "Policy", "TrafficSelector", "Updown", "Verb"]
 
 GROUP: Final = "ikeclone.updown"
 
@@ -24,6 +24,21 @@ class Verb(Enum):
     UP = "up"
     DOWN = "down"
     UNROUTE = "unroute"
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What configuration payloads gave (RFC 7296 section 2.19) beside our addresses, which are in the policy.
+
+    To us, if the connection `asks`, name servers and the domains that they know of; to the peer, if it `serves`,
+    addresses inside the tunnel.
+    """
+
+    asks: bool = False
+    serves: bool = False
+    dns: tuple[IPAddress, ...] = ()
+    domains: tuple[str, ...] = ()
+    leased: tuple[IPAddress, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +57,7 @@ class Change:
     remote_id: str
     data_plane: str
     roamed: bool = False
+    given: Given = Given()
 
 
 class Updown(Protocol):

@@ -26,6 +26,7 @@ ALLOWED: dict[str, set[str]] = {
     "ikeclone.bpf": set(),
     "ikeclone.steering": {"ikeclone.backend", "ikeclone.errors"},
     "ikeclone.updown": {"ikeclone.backend"},
+    "ikeclone.resolver": {"ikeclone.backend"},
     "ikeclone.wire": {"ikeclone.numbers", "ikeclone.errors", "ikeclone.selectors"},
     "ikeclone.crypto": {"ikeclone.numbers", "ikeclone.errors", "ikeclone.wire", "ikeclone.backend"},
     "ikeclone.eap": {"ikeclone.numbers", "ikeclone.errors", "ikeclone.wire.reader", "ikeclone.crypto"},
@@ -58,6 +59,7 @@ ALLOWED: dict[str, set[str]] = {
         "ikeclone.selectors",
         "ikeclone.backend",
         "ikeclone.steering",
+        "ikeclone.resolver",
         "ikeclone.wire.payloads",
         "ikeclone.crypto.registry",
         "ikeclone.crypto.schemes",
@@ -70,7 +72,7 @@ ALLOWED: dict[str, set[str]] = {
     "ikeclone.memory": {"ikeclone.backend"},
     "ikeclone_esp": {"ikeclone.backend", "ikeclone.bpf"},
     "ikeclone_steering": {"ikeclone.steering", "ikeclone.bpf"},
-    "ikeclone_updown": {"ikeclone.updown"},
+    "ikeclone_updown": {"ikeclone.updown", "ikeclone.resolver"},
     "ikeclone_xfrm": {"ikeclone.backend"},
 }
 SANS_IO = ("ikeclone.wire", "ikeclone.crypto", "ikeclone.eap", "ikeclone.pki", "ikeclone.ike", "ikeclone.config")

@@ -77,6 +77,7 @@ class Conn:
             handling=said.handling(local.interface_addresses),
             dns=said.modecfgdns,
             domains=said.modecfgdomains,
+            ignore_peer_dns=said.ignore_peer_dns,
         )
 
     def _oriented(self, addresses: Set[IPAddress]) -> tuple[End, End]:

@@ -38,10 +38,11 @@ class ModecfgEnd(Keyworded):
 
 
 class ModecfgKeywords(Keyworded):
-    """What a conn tells an end beside its address."""
+    """What a conn tells an end beside its address, and whether it heeds what it is told."""
 
     modecfgdns: Annotated[tuple[IPAddress, ...], PlainValidator(values.addresses)] = ()
     modecfgdomains: Annotated[tuple[str, ...], PlainValidator(values.domains)] = ()
+    ignore_peer_dns: Annotated[bool, PlainValidator(values.yes_no)] = False
 
     def check_modecfg(self, left: ModecfgEnd, right: ModecfgEnd) -> None:
         """Raises ValueError unless the ends fit together."""

@@ -24,6 +24,7 @@ from ikeclone.connection import Authby, Auto, Choice, ClonesMode, Identity, Send
 from ikeclone.crypto import registry
 from ikeclone.crypto.signature import PublicKey
 from ikeclone.numbers import EapType, Esn, TransformType
+from ikeclone.resolver import Way
 from ikeclone.selectors import IPAddress, TrafficSelector
 from ikeclone.steering import Choice as Steering
 from ikeclone.steering import Settings as SteeringSettings
@@ -71,7 +72,8 @@ class Setup(RevocationKeywords, RedirectKeywords):
     """`config setup`. Empty `listen` is all addresses; with `uniqueids` a peer's new IKE SA ends its old.
 
     `cacerts` is a directory of trusted authorities. `steering` is how received packets find the CPU of their SA,
-    `steering_inside` the devices whose packets are spread over CPUs.
+    `steering_inside` the devices whose packets are spread over CPUs. `dns_resolver` is told of the name servers that
+    peers give us.
 
     Of `max_halfopen_ike` half-open IKE SAs, those beyond `ddos_ike_threshold` are for initiators that return a cookie;
     with `ddos_mode` busy all are, with unlimited none.
@@ -82,6 +84,7 @@ class Setup(RevocationKeywords, RedirectKeywords):
     cacerts: str | None = None
     steering: Annotated[Steering, PlainValidator(values.one_of({way.value: way for way in Steering}))] = Steering.AUTO
     steering_inside: Annotated[tuple[str, ...], PlainValidator(values.devices)] = ()
+    dns_resolver: Annotated[Way, PlainValidator(values.one_of({way.value: way for way in Way}))] = Way.NO
     ddos_mode: Annotated[str, PlainValidator(_only("auto", "busy", "unlimited"))] = "auto"
     ddos_ike_threshold: Annotated[int, PlainValidator(values.integer(0, 1_000_000))] = 64
     max_halfopen_ike: Annotated[int, PlainValidator(values.integer(1, 1_000_000))] = 1024

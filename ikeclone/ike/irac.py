@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from ikeclone.ike.tunnel import Tunnel
 
 _EVERYTHING = {4: TrafficSelector.of(ip_network("0.0.0.0/0")), 6: TrafficSelector.of(ip_network("::/0"))}
-_DOMAIN = re.compile(rb"[A-Za-z0-9_.-]{1,253}")
+# They go to resolvers and scripts: nothing that could be an option or a path (RFC 1123 section 2.1).
+_LABEL = rb"(?!-)[A-Za-z0-9_-]{1,63}"
+_DOMAIN = re.compile(rb"(?=.{1,253}\Z)%b(?:\.%b)*\.?" % (_LABEL, _LABEL))
 _MOST_NAMES = 16
 
 
@@ -72,7 +74,8 @@ class Irac:
         reply = next((each for each in message.all(Configuration) if each.type is CfgType.REPLY), None)
         if reply is None or not (addresses := _addresses(reply)):
             raise InternalAddressFailure("the peer gives us no address")
-        self._use(addresses, tuple(reply.internal_dns()[:_MOST_NAMES]), _domains(reply.internal_domains()))
+        servers = tuple(each for each in reply.internal_dns() if _of_a_host(each))[:_MOST_NAMES]
+        self._use(addresses, servers, _domains(reply.internal_domains()))
         self._tunnel.note(Kind.PROGRESS, f"the peer gives us {self}")
 
     def narrow(self, agreement: Agreement) -> Agreement:
@@ -111,7 +114,12 @@ def _with_local(connection: Connection, selectors: Selectors) -> Connection:
 def _addresses(reply: Configuration) -> tuple[IPAddress, ...]:
     """One of each version, if it is one that a host can have."""
     given = [address for version in (4, 6) for address in reply.internal_addresses(version)[:1] if address is not None]
-    return tuple(each for each in given if not (each.is_unspecified or each.is_multicast or each.is_loopback))
+    return tuple(each for each in given if _of_a_host(each))
+
+
+def _of_a_host(address: IPAddress) -> bool:
+    """Whether a host can have the address, and only one of them."""
+    return not (address.is_unspecified or address.is_multicast or address.is_loopback or address.is_link_local)
 
 
 def _domains(names: Iterable[bytes]) -> tuple[str, ...]:

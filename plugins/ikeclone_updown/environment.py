@@ -1,4 +1,7 @@
-"""What a command is told, in variables that are named as Libreswan's scripts know them (ipsec-updown(8))."""
+"""What a command is told, in variables that are named as Libreswan's scripts know them (ipsec-updown(8)).
+
+Those for each of several addresses, which end in a number from 1 on, are named as strongSwan's.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ def runs(change: Change, device: str | None) -> Iterator[Run]:
     """Each run of a change's command, in order. `device` is the one that has our address."""
     policy = change.policy
     pairs = [pair for pair in product(policy.local, policy.remote) if len({each.first.version for each in pair}) == 1]
-    common = _connection(change) | {"PLUTO_INTERFACE": device or "NULL"}
+    common = _connection(change) | _given(change) | {"PLUTO_INTERFACE": device or "NULL"}
     for step in _STEPS.get(change.verb, (change.verb.value,)):
         for local, remote in pairs:
             verb = step + _suffix(local, policy.path.local)
@@ -66,6 +69,31 @@ def _connection(change: Change) -> dict[str, str]:
         found["INTERFACE_IP"] = str(handling.interface.addresses[0])
     marks = (("CONNMARK_IN", handling.mark_in), ("CONNMARK_OUT", handling.mark_out))
     return found | {name: f"{mark.value}/{mark.mask:#010x}" for name, mark in marks if mark is not None}
+
+
+def _given(change: Change) -> dict[str, str]:
+    """What configuration payloads gave to either side."""
+    given = change.given
+    first = {"PLUTO_PEER_SOURCEIP": str(given.leased[0])} if given.leased else {}
+    return {
+        "PLUTO_CFG_CLIENT": str(int(given.asks)),
+        "PLUTO_CFG_SERVER": str(int(given.serves)),
+        "PLUTO_PEER_DNS_INFO": " ".join(map(str, given.dns)),
+        "PLUTO_PEER_DOMAIN_INFO": " ".join(given.domains),
+        **first,
+        **_numbered("PLUTO_DNS", given.dns),
+        **_numbered("PLUTO_MY_SOURCEIP", change.policy.addresses),
+        **_numbered("PLUTO_PEER_SOURCEIP", given.leased),
+    }
+
+
+def _numbered(name: str, addresses: tuple[IPAddress, ...]) -> dict[str, str]:
+    of_version = {version: [each for each in addresses if each.version == version] for version in (4, 6)}
+    return {
+        f"{name}{version}_{number}": str(address)
+        for version, found in of_version.items()
+        for number, address in enumerate(found, 1)
+    }
 
 
 def _end(whose: str, selector: TrafficSelector) -> dict[str, str]:

@@ -88,6 +88,28 @@ def test_the_gateway_leases_an_address_and_tells_of_name_servers() -> None:
     net.assert_consistent()
 
 
+def test_name_servers_and_domains_that_would_be_something_else_to_a_resolver_are_left_out() -> None:
+    servers = ("127.0.0.1", "0.0.0.0", "224.0.0.251", "fe80::1", "::1", "192.0.2.53", "2001:db8::53")  # noqa: S104
+    wrong = (
+        "-h",
+        "--set-dns=192.0.2.1",
+        "a.-b",
+        "..",
+        "/etc",
+        "a b",
+        "a\nnameserver",
+        "~.",
+        "x" * 64,
+        "a." * 127 + "a",
+    )
+    right = ("example.org", "_tcp.lab", "dot.")
+    net = road(dns=tuple(ip_address(each) for each in servers), domains=(*wrong, *right))
+    up(net.west)
+    irac = net.west.endpoint.tunnel(NAME).irac
+    assert [str(each) for each in irac.dns] == ["192.0.2.53", "2001:db8::53"]
+    assert irac.domains == right
+
+
 def test_the_payloads_on_the_wire() -> None:
     net = road().hold()
     net.west.up()

@@ -14,7 +14,7 @@ from ikeclone import changes
 from ikeclone.backend import Path, Policy, TrafficSelector
 from ikeclone.changes import Changes
 from ikeclone.ike.actions import InstallChild, MoveChild, RemoveChild, Route, Unroute
-from ikeclone.updown import Change, Verb
+from ikeclone.updown import Change, Given, Verb
 from tests.pair.network import EAST, NAME, WEST, WEST_END, Network
 from tests.unit.test_steered import CLONE
 
@@ -77,6 +77,24 @@ async def test_the_first_child_sa_brings_it_up_and_the_last_takes_it_down() -> N
     assert {(change.local_id, change.remote_id) for change in Notebook.told} == {("@west", "@east")}
     assert {(change.command, change.connection, change.data_plane) for change in Notebook.told} == {
         (COMMAND, NAME, "memory")
+    }
+
+
+async def test_what_configuration_payloads_gave_is_told_until_the_end() -> None:
+    """The connection itself has forgotten it by then."""
+    network = Network(west={"local": replace(WEST_END, updown=COMMAND, asks=True)})
+    tunnels = network.west.endpoint.tunnels
+    irac = tunnels[NAME].irac
+    kept = Changes(tunnels, "memory")
+    irac.dns, irac.domains = (ip_address("192.0.2.53"),), ("lab",)
+    for action in (Route(POLICY), InstallChild(SA)):
+        kept.told(action)
+        await asyncio.sleep(0)
+    irac.dns, irac.domains = (), ()
+    await kept.stop()
+    assert verbs() == [Verb.ROUTE, Verb.UP, Verb.DOWN, Verb.UNROUTE]
+    assert {change.given for change in Notebook.told} == {
+        Given(asks=True, dns=(ip_address("192.0.2.53"),), domains=("lab",))
     }
 
 

@@ -11,6 +11,7 @@ import pytest
 from ikeclone.config import load
 from ikeclone.connection import Connection, Pool
 from ikeclone.errors import ConfigError
+from ikeclone.resolver import Way
 
 GATEWAY = "conn road\n\tleft=192.1.2.23\n\tleftsubnet=0.0.0.0/0\n\tright=%any\n\tauthby=secret\n"
 WARRIOR = "conn road\n\tleft=192.1.2.45\n\tright=192.1.2.23\n\trightsubnet=0.0.0.0/0\n\tauthby=secret\n"
@@ -61,6 +62,16 @@ def test_a_road_warrior(made: Callable[[str, str], Connection], how: str) -> Non
     assert connection.local.asks
     assert connection.local.source is None
     assert not connection.remote.pools
+
+
+def test_whose_name_servers_are_used(made: Callable[[str, str], Connection], write: Callable[..., Path]) -> None:
+    more = "\tleftmodecfgclient=yes\n"
+    assert not made(WARRIOR + more, "192.1.2.45").ignore_peer_dns
+    assert made(f"{WARRIOR}{more}\tignore-peer-dns=yes\n", "192.1.2.45").ignore_peer_dns
+    assert load(write(WARRIOR)).setup.dns_resolver is Way.NO
+    assert load(write(f"config setup\n\tdns-resolver=resolvconf\n{WARRIOR}")).setup.dns_resolver is Way.RESOLVCONF
+    with pytest.raises(ConfigError, match="dns-resolver=file: must be one of no, systemd, resolvconf"):
+        load(write(f"config setup\n\tdns-resolver=file\n{WARRIOR}"))
 
 
 def test_a_road_warrior_may_say_which_address_it_wants(made: Callable[[str, str], Connection]) -> None:

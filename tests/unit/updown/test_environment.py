@@ -8,7 +8,7 @@ from ipaddress import ip_address, ip_interface, ip_network
 import pytest
 
 from ikeclone.backend import Handling, Interface, Mark
-from ikeclone.updown import Change, Mode, TrafficSelector, Verb
+from ikeclone.updown import Change, Given, Mode, TrafficSelector, Verb
 from ikeclone_updown.environment import runs
 from tests.unit.test_changes import PATH, POLICY
 
@@ -55,6 +55,10 @@ def test_all_of_a_tunnel_between_two_networks() -> None:
         "PLUTO_PEER_CLIENT_MASK": "255.255.255.0",
         "PLUTO_PEER_PORT": "0",
         "PLUTO_PEER_PROTOCOL": "0",
+        "PLUTO_CFG_CLIENT": "0",
+        "PLUTO_CFG_SERVER": "0",
+        "PLUTO_PEER_DNS_INFO": "",
+        "PLUTO_PEER_DOMAIN_INFO": "",
     }
 
 
@@ -114,6 +118,32 @@ def test_a_source_address_of_the_other_family_is_left_out() -> None:
 def test_an_address_inside_the_tunnel_is_the_source() -> None:
     found = one(change(source=ip_address("192.0.1.1"), addresses=(ip_address("10.3.0.1"),)))
     assert found["PLUTO_MY_SOURCEIP"] == "10.3.0.1"
+
+
+def test_what_a_gateway_has_given_us() -> None:
+    dns = tuple(ip_address(each) for each in ("2001:db8:b::53", "192.0.2.53", "192.0.2.54"))
+    given = Given(asks=True, dns=dns, domains=("example.org", "lab"))
+    addresses = ip_address("10.3.0.1"), ip_address("2001:db8:3::1")
+    found = one(replace(change(addresses=addresses), given=given))
+    assert (found["PLUTO_CFG_CLIENT"], found["PLUTO_CFG_SERVER"]) == ("1", "0")
+    assert found["PLUTO_PEER_DNS_INFO"] == "2001:db8:b::53 192.0.2.53 192.0.2.54"
+    assert found["PLUTO_PEER_DOMAIN_INFO"] == "example.org lab"
+    numbered = {name: value for name, value in found.items() if name[-2] == "_"}
+    assert numbered == {
+        "PLUTO_DNS4_1": "192.0.2.53",
+        "PLUTO_DNS4_2": "192.0.2.54",
+        "PLUTO_DNS6_1": "2001:db8:b::53",
+        "PLUTO_MY_SOURCEIP4_1": "10.3.0.1",
+        "PLUTO_MY_SOURCEIP6_1": "2001:db8:3::1",
+    }
+
+
+def test_what_we_have_given_the_peer() -> None:
+    given = Given(serves=True, leased=(ip_address("10.3.0.1"), ip_address("2001:db8:3::1")))
+    found = one(replace(change(), given=given))
+    assert (found["PLUTO_CFG_CLIENT"], found["PLUTO_CFG_SERVER"]) == ("0", "1")
+    assert found["PLUTO_PEER_SOURCEIP"] == found["PLUTO_PEER_SOURCEIP4_1"] == "10.3.0.1"
+    assert found["PLUTO_PEER_SOURCEIP6_1"] == "2001:db8:3::1"
 
 
 def test_a_move() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ikeclone.updown import Verb
-from ikeclone_updown import scripts
+from ikeclone_updown import process, scripts
 from ikeclone_updown.process import MOST, execute
 from tests.unit.updown.test_environment import change
 
@@ -29,6 +29,12 @@ async def test_the_environment_is_this_and_no_more(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("SECRET", "of the daemon")
     _, output = await execute(("env",), ENVIRONMENT, 20.0)
     assert set(output.decode().splitlines()) == {f"{name}={value}" for name, value in ENVIRONMENT.items()}
+
+
+async def test_what_it_is_given_to_read() -> None:
+    assert await execute(("cat",), ENVIRONMENT, 20.0, b"of a\nfew lines") == (0, b"of a\nfew lines")
+    assert await execute(("true",), ENVIRONMENT, 20.0, b"nobody reads") == (0, b"")
+    assert await execute(("cat",), ENVIRONMENT, 20.0) == (0, b"")
 
 
 async def test_no_shell_reads_the_arguments() -> None:
@@ -57,7 +63,7 @@ async def test_of_much_output_the_beginning_is_kept() -> None:
 
 
 async def test_a_change_is_told_in_the_log(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scripts, "LIMIT", 0.5)
+    monkeypatch.setattr(process, "LIMIT", 0.5)
     runner = scripts.Scripts()
     with caplog.at_level(logging.INFO):
         for command in (
@@ -68,7 +74,7 @@ async def test_a_change_is_told_in_the_log(caplog: pytest.LogCaptureFixture, mon
         ):
             await runner.run(replace(change(Verb.ROUTE if command[0] == "sh" else Verb.UP), command=command))
     assert [
-        (record.levelname, record.getMessage()) for record in caplog.records if record.name == scripts.__name__
+        (record.levelname, record.getMessage()) for record in caplog.records if record.name == process.__name__
     ] == [
         ("INFO", "westnet-eastnet: prepare-client: gw?prepare-client"),
         ("INFO", "westnet-eastnet: route-client: gw?route-client"),
