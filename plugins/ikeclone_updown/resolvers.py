@@ -42,8 +42,7 @@ class Resolved:
             await _run("resolvectl", "revert", device)
         self._devices = set(wanted)
         for device, those in wanted.items():
-            await _run("resolvectl", "dns", device, *_servers(those))
-            await _run("resolvectl", "domain", device, *_domains(those, _ALL))
+            await _tell(device, _servers(those), _domains(those, _ALL))
 
 
 class Resolvconf:
@@ -58,6 +57,13 @@ class Resolvconf:
         if domains := _domains(names):
             lines.append(f"search {' '.join(domains)}")
         await _run("resolvconf", "-a", RECORD, text="".join(f"{line}\n" for line in lines).encode())
+
+
+async def _tell(device: str, servers: list[str], domains: list[str]) -> None:
+    """Servers that know of some domains are not asked about any others (RFC 8598 section 4)."""
+    await _run("resolvectl", "dns", device, *servers)
+    await _run("resolvectl", "domain", device, *domains)
+    await _run("resolvectl", "default-route", device, "yes" if _ALL in domains else "no")
 
 
 def _servers(names: Iterable[Names]) -> list[str]:

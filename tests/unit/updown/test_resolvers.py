@@ -74,8 +74,10 @@ async def test_systemd_has_those_of_each_device(told: Told) -> None:
     assert told() == [
         "resolvectl dns ipsec7 192.0.2.53 2001:db8:b::53",
         "resolvectl domain ipsec7 example.org lab",
+        "resolvectl default-route ipsec7 no",
         "resolvectl dns ikeclone0 198.51.100.53 192.0.2.53",
         "resolvectl domain ikeclone0 ~.",
+        "resolvectl default-route ikeclone0 yes",
     ]
     await resolver.use((ROAD,))
     assert told()[0] == "resolvectl revert ikeclone0"
