@@ -8,23 +8,25 @@ from ikeclone.errors import InvalidSyntax
 class Reader:
     """Reads octets front to back and never past their end; every method raises InvalidSyntax instead."""
 
-    __slots__ = ("_data", "_position")
+    __slots__ = ("_data", "_position", "_size")
 
     def __init__(self, data: bytes) -> None:
         self._data = data
         self._position = 0
+        self._size = len(data)
 
     def __len__(self) -> int:
         """How many octets are left."""
-        return len(self._data) - self._position
+        return self._size - self._position
 
     def take(self, size: int) -> bytes:
         """The next `size` octets; a negative size comes from a length smaller than its header."""
-        if not 0 <= size <= len(self):
-            raise InvalidSyntax(f"a field of {size} octets where {len(self)} are left")
         start = self._position
-        self._position += size
-        return self._data[start : self._position]
+        end = start + size
+        if not start <= end <= self._size:
+            raise InvalidSyntax(f"a field of {size} octets where {len(self)} are left")
+        self._position = end
+        return self._data[start:end]
 
     def number(self, size: int) -> int:
         """An unsigned number of `size` octets in network order."""
@@ -40,5 +42,5 @@ class Reader:
 
     def finish(self) -> None:
         """Check that nothing is left."""
-        if len(self):
+        if self._position != self._size:
             raise InvalidSyntax(f"{len(self)} octets too many")
