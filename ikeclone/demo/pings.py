@@ -22,7 +22,7 @@ def ping(
     target: str,
     count: int = 1,
     cpus: Iterable[int] = (),
-    patience: int = 5,
+    patience: int = 10,
 ) -> list[float]:
     """Send `count` echo requests of 84 octets at once, on these CPUs if any are named.
 
@@ -59,17 +59,24 @@ class RunningPing:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.lost = self._await_late_ones()
         self._process.send_signal(signal.SIGINT)
         try:
             self._process.wait(2)
         except subprocess.TimeoutExpired:
             end(self._process)
-        seen = self._seen()
+        self.replies = self.answered
         self._output.close()
-        self.replies = len(seen)
-        self.lost = sorted(set(range(1, max(seen, default=0) + 1)) - seen)
 
-    def await_replies(self, more: int = 10, patience: float = 5.0) -> None:
+    def _await_late_ones(self, patience: float = 2.0) -> list[int]:
+        """What is lost up to the last request that is answered now, for one CPU may overtake another."""
+        sent = set(range(1, max(self._seen(), default=0) + 1))
+        deadline = time.monotonic() + patience
+        while (lost := sent - self._seen()) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        return sorted(lost)
+
+    def await_replies(self, more: int = 10, patience: float = 10.0) -> None:
         """Wait until `more` further requests are answered; raises TimeoutError when they are not in time."""
         wanted = len(self._seen()) + more
         deadline = time.monotonic() + patience

@@ -48,7 +48,7 @@ def first_pings(tunnel: Tunnel, step: Step) -> None:
         step.show(f"the clone of CPU {cpu} there after {_ms(begin)}")
     # A responder sends on a clone once it may be sure that the initiator has it.
     ends = (tunnel.west, tunnel.east)
-    wait_until(lambda: all(daemon.settled(CONNECTION) for daemon in ends), 5, "clones that send", 0.005)
+    wait_until(lambda: all(daemon.settled(CONNECTION) for daemon in ends), 30, "clones that send", 0.005)
     step.show(f"both sides send on their clones after {_ms(begin)}")
 
 
@@ -64,7 +64,7 @@ def _await_clone(tunnel: Tunnel, cpu: int) -> None:
             ping(tunnel.west.namespace, WESTNET, EASTNET)
         return False
 
-    wait_until(there, 10, f"a clone on CPU {cpu}", 0.002)
+    wait_until(there, 30, f"a clone on CPU {cpu}", 0.002)
 
 
 def own_pings(tunnel: Tunnel, step: Step) -> None:
@@ -105,10 +105,10 @@ def rekey(tunnel: Tunnel, step: Step) -> None:
     with RunningPing(tunnel.west.namespace, WESTNET, EASTNET) as running:
         running.await_replies()
         tunnel.west.command("rekey", CONNECTION)
-        wait_until(lambda: not children & _serials(tunnel.west), 5, "new Child SAs in place of all old ones")
+        wait_until(lambda: not children & _serials(tunnel.west), 30, "new Child SAs in place of all old ones")
         running.await_replies()
         tunnel.west.command("rekey", CONNECTION, "--ike")
-        wait_until(lambda: not ike & _ike_serials(tunnel.west), 5, "another IKE SA")
+        wait_until(lambda: not ike & _ike_serials(tunnel.west), 30, "another IKE SA")
         running.await_replies()
     step.show(f"Child SAs {_numbers(children)} are now {_numbers(_serials(tunnel.west))}")
     step.show(f"IKE SA {_numbers(ike)} is now {_numbers(_ike_serials(tunnel.west))}")
@@ -121,7 +121,7 @@ def down(tunnel: Tunnel, step: Step) -> None:
     """Nothing of the connection stays on either side."""
     tunnel.west.command("down", CONNECTION)
     ends = (tunnel.west, tunnel.east)
-    wait_until(lambda: not any(daemon.ike_sas() or daemon.traffic() for daemon in ends), 5, "the end of all SAs")
+    wait_until(lambda: not any(daemon.ike_sas() or daemon.traffic() for daemon in ends), 30, "the end of all SAs")
     step.show("no SA on either side")
 
 

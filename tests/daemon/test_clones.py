@@ -23,7 +23,7 @@ from tests.bench.hosts import lost_packets, running, sending
 from tests.dataplane.netns import Namespace
 from tests.pair.network import NAME
 
-pytestmark = [pytest.mark.root, pytest.mark.timeout(60)]
+pytestmark = pytest.mark.root
 
 SECRETS = '@west @east : PSK "a-secret-of-the-tests-of-clones"\n'
 CPUS = cpus()[:2]
@@ -62,16 +62,16 @@ class Pair:
         """Ping on each CPU until both sides send on clones."""
         for cpu in CPUS:
             self.open_clone(cpu)
-        wait_until(lambda: all(side.settled(CONNECTION) for side in (self.west, self.east)), 5, "clones that send")
+        wait_until(lambda: all(side.settled(CONNECTION) for side in (self.west, self.east)), 30, "clones that send")
 
     def open_clone(self, cpu: int) -> None:
         """Ping on a CPU until it has a clone."""
-        wait_until(lambda: self.ping(cpu) and cpu in by_cpu(self.west), 10, f"the clone of CPU {cpu}")
+        wait_until(lambda: self.ping(cpu) and cpu in by_cpu(self.west), 30, f"the clone of CPU {cpu}")
 
     def await_rekeys(self) -> None:
         """Wait until other SAs are there in place of all."""
         before = serials(self.west)
-        wait_until(lambda: not before & serials(self.west), 10, "new SAs in place of all")
+        wait_until(lambda: not before & serials(self.west), 30, "new SAs in place of all")
 
 
 @pytest.fixture
@@ -132,7 +132,6 @@ class TestRekey:
         assert [one.lost for one in pings] == [[] for _ in CPUS]
         assert sorted(by_cpu(pair.west), key=str) == sorted([None, *CPUS], key=str)
 
-    @pytest.mark.timeout(120)
     def test_no_ping_is_lost_when_volumes_are_small(self, pair: Pair) -> None:
         """Every clone is rekeyed after 300 to 500 packets, by whichever side counts so many first."""
         small = "clones=2 ipsec-max-packets=800"
@@ -153,7 +152,7 @@ class TestRekey:
 class TestModes:
     def test_eager_opens_every_clone_without_a_packet(self, pair: Pair) -> None:
         pair.start("clones=yes clones-mode=eager")
-        wait_until(lambda: len(by_cpu(pair.west)) == 1 + len(CPUS), 5, "a clone for each CPU")
+        wait_until(lambda: len(by_cpu(pair.west)) == 1 + len(CPUS), 30, "a clone for each CPU")
         assert all(row.out_packets == 0 for row in pair.west.traffic().values())
         assert [row["opened_by"] for row in clones_json(pair.west)["rows"]] == ["us"] * (1 + len(CPUS))
         assert [row["opened_by"] for row in clones_json(pair.east)["rows"]] == ["peer"] * (1 + len(CPUS))
@@ -161,8 +160,8 @@ class TestModes:
     def test_idle_clones_go_and_traffic_brings_them_back(self, pair: Pair) -> None:
         pair.start("clones=2 clones-idle=1s")
         pair.open_clones()
-        wait_until(lambda: list(by_cpu(pair.west)) == [None], 20, "the fallback alone")
-        wait_until(lambda: list(by_cpu(pair.east)) == [None], 5, "the fallback alone at the peer")
+        wait_until(lambda: list(by_cpu(pair.west)) == [None], 30, "the fallback alone")
+        wait_until(lambda: list(by_cpu(pair.east)) == [None], 30, "the fallback alone at the peer")
         states = {row["cpu"]: row["state"] for row in clones_json(pair.west)["rows"]}
         assert states == {None: "installed"} | dict.fromkeys(CPUS, "fallback")
         pair.open_clones()

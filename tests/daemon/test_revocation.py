@@ -22,7 +22,7 @@ from ikeclone.errors import ControlError
 from tests.unit.pki.authority import DAY, Holder, alternative, points, root
 from tests.unit.pki.test_revocation import crl
 
-pytestmark = [pytest.mark.root, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.root
 
 NOW = datetime.now(UTC)
 VALIDITY = NOW - DAY, NOW + DAY
@@ -67,7 +67,7 @@ class Hosts:
         command = (sys.executable, "-m", "http.server", "8000", "--bind", EASTNET, "--directory", self._web)
         server = self._namespaces["east"].start(*command, stdout=subprocess.DEVNULL)
         self._stack.callback(end, server)
-        wait_until(lambda: self._listens(self._namespaces["east"]), 15, "the web server")
+        wait_until(lambda: self._listens(self._namespaces["east"]), 30, "the web server")
 
     @staticmethod
     def _listens(namespace: Namespace) -> bool:

@@ -15,7 +15,7 @@ from ikeclone.demo.pings import RunningPing, ping
 from ikeclone.demo.tunnel import CONNECTION, DEVICE, EAST, EASTNET, IPSEC_CONF, WEST, WESTNET, hosts
 from ikeclone.demo.waiting import wait_until
 
-pytestmark = [pytest.mark.root, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.root
 
 SECRETS = '@west @east : PSK "a-secret-of-the-tests-of-roaming"\n'
 ROAMED, MOVED = "192.1.2.46", "192.1.2.24"

@@ -64,7 +64,7 @@ class Namespace:
         self.fd = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
         self.pid = threading.get_native_id()
 
-    def call(self, coroutine: Coroutine[Any, Any, T], timeout: float = 20.0) -> T:
+    def call(self, coroutine: Coroutine[Any, Any, T], timeout: float = 60.0) -> T:
         """Run a coroutine in the namespace and wait for its result."""
         return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(timeout)
 
@@ -72,7 +72,7 @@ class Namespace:
         """The command line that runs a command in the namespace."""
         return ["nsenter", f"--net=/proc/{os.getpid()}/fd/{self.fd}", *arguments]
 
-    def run(self, *arguments: str, timeout: float = 20.0) -> str:
+    def run(self, *arguments: str, timeout: float = 60.0) -> str:
         """Run a command in the namespace; returns what it printed. Raises CalledProcessError when it fails."""
         done = subprocess.run(self.command(*arguments), check=True, capture_output=True, text=True, timeout=timeout)
         return done.stdout
@@ -106,7 +106,7 @@ def _set_up(addresses: Iterable[str]) -> list[str]:
 
 def _wait_until_up(namespace: Namespace) -> None:
     """The kernel notices a carrier in its own time, and changes routes then."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while json.loads(namespace.run("ip", "-j", "link", "show", "eth0"))[0]["operstate"] != "UP":
         if time.monotonic() > deadline:
             raise TimeoutError("the virtual Ethernet has no carrier")

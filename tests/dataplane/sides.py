@@ -140,10 +140,10 @@ async def _allocate(side: Side, cpu: int | None) -> int:
     return side.backend.allocate_spi(cpu)
 
 
-def ping(side: Side, address: str, cpu: int, count: int = 5) -> int:
-    """Send echo requests at once from one CPU; returns how many were answered in a second."""
+def ping(side: Side, address: str, cpu: int, count: int = 5, patience: int = 10) -> int:
+    """Send echo requests at once from one CPU; returns how many were answered, at the latest after so many seconds."""
     # After the first reply ping waits for the others only as long as the interval, whatever -W says.
-    times = ("-i", "1", "-W", "1")
+    times = ("-i", str(patience), "-W", str(patience))
     command = side.namespace.command(
         *("taskset", "-c", str(cpu), "ping", "-q", "-c", str(count), "-l", str(count), *times, address)
     )

@@ -111,9 +111,9 @@ def test_any_amount_of_news_is_one_look(host: Namespace) -> None:
         continue  # the devices come up
     script = "for i in $(seq 250); do echo route add 10.$i.0.0/16 dev eth1; echo route del 10.$i.0.0/16; done"
     host.run("sh", "-c", f"({script}; {script}; {script}) | ip -batch -")
-    assert host.call(news(changes, 5))
+    assert host.call(news(changes, 20))
     assert not host.call(news(changes, 0.5))
     add(host, "203.0.113.2/24", "eth1")
-    assert host.call(news(changes, 5))
+    assert host.call(news(changes, 20))
     assert ip_address("203.0.113.2") in now(host).fit
     changes.close()

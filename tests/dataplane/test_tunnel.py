@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
 from pathlib import Path as FilePath
@@ -24,9 +26,10 @@ from tests.dataplane.sides import GCM, Side, Tunnel, ping
 pytestmark = pytest.mark.root
 CPUS = sorted(EspBackend().cpus())
 ETH_P_IP = 0x0800
+REPLY = re.compile(r"icmp_seq=(\d+)")
 
 
-def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
+def until(condition: Callable[[], object], seconds: float = 30.0) -> None:
     """Wait for something that happens by itself."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -35,6 +38,7 @@ def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
 
 
 def test_each_cpu_has_its_own_sa(tunnel: Tunnel) -> None:
+    begin = time.monotonic()
     fallback = tunnel.add()
     clones = {cpu: tunnel.add(cpu, cpu) for cpu in CPUS}
     for cpu in CPUS:
@@ -45,19 +49,20 @@ def test_each_cpu_has_its_own_sa(tunnel: Tunnel) -> None:
             count = counters[clones[cpu][side]]
             assert (count.out_packets, count.out_bytes) == (5 + cpu, 84 * (5 + cpu))
             assert (count.in_packets, count.in_bytes) == (5 + cpu, 84 * (5 + cpu))
-            assert time.monotonic() - 10 < count.in_last <= time.monotonic()
+            assert begin < count.in_last <= time.monotonic()
             assert not count.drops
 
 
 def test_fallback_carries_other_cpus_and_asks_for_a_clone(tunnel: Tunnel) -> None:
-    fallback = tunnel.add()
+    fallback, begin = tunnel.add(), time.monotonic()
     for cpu in CPUS:
         assert ping(tunnel.left, "10.2.0.1", cpu, count=20) == 20
+    seconds = time.monotonic() - begin
     counters = tunnel.left.counters()[fallback[0]]
     assert counters.out_packets == 20 * len(CPUS)
     assert counters.out_by_cpu == dict.fromkeys(CPUS, 20)
-    assert set(tunnel.left.events) == {Acquire("net-net", cpu) for cpu in CPUS}
-    assert len(tunnel.left.events) <= 2 * len(CPUS)  # one a second, not one a packet
+    until(lambda: set(tunnel.left.events) == {Acquire("net-net", cpu) for cpu in CPUS})
+    assert len(tunnel.left.events) <= len(CPUS) * (1 + seconds)  # one a second, not one a packet
 
 
 def test_a_deactivated_clone_still_receives(tunnel: Tunnel) -> None:
@@ -66,52 +71,58 @@ def test_a_deactivated_clone_still_receives(tunnel: Tunnel) -> None:
     assert ping(tunnel.left, "10.2.0.1", CPUS[0]) == 5
     assert tunnel.left.counters()[fallback[0]].out_packets == 5
     tunnel.left.namespace.call(tunnel.left.backend.deactivate(fallback[0]))
-    assert ping(tunnel.right, "10.1.0.1", CPUS[0], count=1) == 0  # it arrives, but the answer waits for an SA
-    assert tunnel.left.counters()[clone[0]].in_packets == tunnel.right.counters()[clone[1]].out_packets >= 1
+    assert ping(tunnel.right, "10.1.0.1", CPUS[0], count=1, patience=1) == 0  # the answer waits for an SA
+    until(lambda: tunnel.left.counters()[clone[0]].in_packets == tunnel.right.counters()[clone[1]].out_packets >= 1)
 
 
 def test_a_packet_waits_for_its_sa(tunnel: Tunnel) -> None:
-    command = tunnel.left.namespace.command("ping", "-q", "-c1", "-W10", "10.2.0.1")
+    command = tunnel.left.namespace.command("ping", "-q", "-c1", "-W30", "10.2.0.1")
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as waiting:
         until(lambda: tunnel.left.events)
         tunnel.add()
-        assert waiting.wait(10) == 0
+        assert waiting.wait(30) == 0
 
 
 def test_packets_of_every_cpu_wait_for_the_fallback(tunnel: Tunnel) -> None:
-    commands = [tunnel.left.namespace.command("taskset", "-c", str(cpu), "ping", "-q", "-c1", "-W10", "10.2.0.1")
+    commands = [tunnel.left.namespace.command("taskset", "-c", str(cpu), "ping", "-q", "-c1", "-W30", "10.2.0.1")
                 for cpu in CPUS]  # fmt: skip
     waiting = [subprocess.Popen(command, stdout=subprocess.DEVNULL) for command in commands]
     until(lambda: len(tunnel.left.events) == len(CPUS))
     tunnel.add()
-    assert [process.wait(10) for process in waiting] == [0] * len(CPUS)
+    assert [process.wait(30) for process in waiting] == [0] * len(CPUS)
 
 
 def test_esp_waits_for_its_sa(tunnel: Tunnel) -> None:
     """The peer may send as soon as it has our SPI, before we have installed anything."""
     left, right = tunnel.make()
     tunnel.install(tunnel.left, left)
-    command = tunnel.left.namespace.command("ping", "-q", "-c1", "-W10", "10.2.0.1")
+    command = tunnel.left.namespace.command("ping", "-q", "-c1", "-W30", "10.2.0.1")
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as waiting:
         until(lambda: tunnel.left.counters()[left.inbound_spi].out_packets)
         tunnel.install(tunnel.right, right)
-        assert waiting.wait(10) == 0
+        assert waiting.wait(30) == 0
 
 
 @pytest.mark.parametrize("clones", [False, True])
 def test_rekey_under_ping_loses_nothing(tunnel: Tunnel, clones: bool) -> None:
     old = {cpu: tunnel.add(cpu, cpu) for cpu in (None, *(CPUS if clones else []))}
-    command = tunnel.left.namespace.command("ping", "-q", "-c400", "-i0.003", "-W5", "10.2.0.1")
+    command = tunnel.left.namespace.command("ping", "-q", "-c400", "-i0.003", "-W10", "10.2.0.1")
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running:
         for _ in range(3):
             for cpu, pair in old.items():
                 old[cpu] = tunnel.add(cpu, cpu)
-                time.sleep(0.02)  # the peer's packets on the old SA are still on their way
+                until(lambda: arrived(tunnel, pair))  # noqa: B023
                 tunnel.remove(pair)
-        output, _ = running.communicate(timeout=30)
+        output, _ = running.communicate(timeout=60)
     assert " 0% packet loss" in output
     assert set(tunnel.left.counters()) == {pair[0] for pair in old.values()}
     assert not any(event for event in tunnel.left.events if not isinstance(event, Acquire))
+
+
+def arrived(tunnel: Tunnel, spis: tuple[int, int]) -> bool:
+    """Whether both sides have what the other one sent on a pair of SAs."""
+    left, right = tunnel.left.counters()[spis[0]], tunnel.right.counters()[spis[1]]
+    return (left.in_packets, right.in_packets) == (right.out_packets, left.out_packets)
 
 
 def capture_esp(side: Side, command: list[str], count: int) -> list[bytes]:
@@ -119,7 +130,7 @@ def capture_esp(side: Side, command: list[str], count: int) -> list[bytes]:
     with side.namespace_socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0x0800) as sock:
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=20)
         packets = list[bytes]()
-        sock.settimeout(5)
+        sock.settimeout(20)
         while len(packets) < count:
             packet = sock.recv(65535)
             if packet[9] == socket.IPPROTO_UDP and packet[22:24] == (4500).to_bytes(2, "big"):
@@ -144,7 +155,7 @@ def test_replays_and_forgeries_are_dropped_and_counted(tunnel: Tunnel) -> None:
 
 
 def test_ike_and_keepalives_stay_with_the_daemon(tunnel: Tunnel) -> None:
-    tunnel.right.sock.settimeout(5)
+    tunnel.right.sock.settimeout(20)
     with tunnel.left.namespace_socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         for i in range(20):
             for message in (b"\xff", bytes(4) + b"IKE %d" % i):
@@ -166,7 +177,7 @@ def test_a_new_address_is_reported_and_followed_when_told(tunnel: Tunnel) -> Non
         inside.bind((right.outer, 4501))
         outside.bind((left.outer, 7777))
         for sock in (inside, outside):
-            sock.settimeout(5)
+            sock.settimeout(20)
         for told in (False, True):
             with subprocess.Popen(command, stdout=subprocess.DEVNULL):
                 outside.sendto(inside.recv(2000), (right.outer, 4500))
@@ -180,7 +191,7 @@ def test_a_new_address_is_reported_and_followed_when_told(tunnel: Tunnel) -> Non
 def test_an_sa_sends_from_a_port_of_its_own_and_its_successor_from_the_same(tunnel: Tunnel) -> None:
     left, right = tunnel.left, tunnel.right
     with right.namespace_socket(socket.AF_PACKET, socket.SOCK_DGRAM, ETH_P_IP) as wire:
-        wire.settimeout(5)
+        wire.settimeout(20)
         for _ in range(2):
             sa, other = tunnel.make()
             tunnel.install(right, other)
@@ -200,7 +211,7 @@ def test_an_sa_whose_port_somebody_else_has_sends_from_the_common_one(tunnel: Tu
         right.namespace_socket(socket.AF_PACKET, socket.SOCK_DGRAM, ETH_P_IP) as wire,
         left.namespace_socket(socket.AF_INET, socket.SOCK_DGRAM) as somebody,
     ):
-        wire.settimeout(5)
+        wire.settimeout(20)
         somebody.bind((left.outer, 50001))
         sa, other = tunnel.make()
         tunnel.install(right, other)
@@ -219,7 +230,7 @@ def _source_port(wire: socket.socket, spi: int) -> int:
 
 def test_no_packet_is_lost_while_a_policy_is_replaced_by_its_like(tunnel: Tunnel) -> None:
     tunnel.add()
-    command = tunnel.left.namespace.command("ping", "-q", "-i", "0.001", "-c", "500", "-W", "1", "10.2.0.1")
+    command = tunnel.left.namespace.command("ping", "-q", "-i", "0.001", "-c", "500", "-W", "10", "10.2.0.1")
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as pings:
         while pings.poll() is None:
             tunnel.route()
@@ -234,11 +245,25 @@ def test_a_rekeyed_sa_receives_a_moment_longer(tunnel: Tunnel) -> None:
     sa, other = tunnel.make()
     left.namespace.call(left.backend.install(replace(sa, replaces=old[0])))
     tunnel.install(right, replace(other, replaces=old[1]))
-    right.namespace.call(right.backend.remove(old[1]))
-    assert ping(left, "10.2.0.1", CPUS[0], count=5) == 5
-    assert set(right.counters()) == {other.inbound_spi}
-    until(lambda: ping(left, "10.2.0.1", CPUS[0], count=1) == 0)
-    assert "no-sa 1" in right.backend.describe()["drops without an SA"]
+    with pinging(left, "10.2.0.1") as replies:
+        assert next(replies)
+        right.namespace.call(right.backend.remove(old[1]))
+        assert set(right.counters()) == {other.inbound_spi}
+        before = left.counters()[old[0]].out_packets
+        assert any(number > before for number in replies)
+        until(lambda: "no-sa" in right.backend.describe()["drops without an SA"])
+
+
+@contextmanager
+def pinging(side: Side, address: str) -> Iterator[Iterator[int]]:
+    """A ping in the background, a hundred a second; gives the sequence number of each reply."""
+    command = side.namespace.command("ping", "-n", "-i0.01", address)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            yield (int(reply[1]) for line in process.stdout if (reply := REPLY.search(line)))
+        finally:
+            process.terminate()
 
 
 def test_a_dead_worker_is_replaced(tunnel: Tunnel, caplog: pytest.LogCaptureFixture) -> None:
@@ -280,7 +305,7 @@ def test_routes_do_not_swallow_the_peer(namespaces: tuple[Namespace, Namespace])
     for tunnel in started(left, right):
         spis = tunnel.add()
         assert ping(left, "198.51.100.2", CPUS[0]) == 5
-        assert ping(left, "203.0.113.1", CPUS[0], count=1) == 0
+        assert ping(left, "203.0.113.1", CPUS[0], count=1, patience=1) == 0
         assert left.counters()[spis[0]].out_packets == 6
 
 
@@ -293,7 +318,7 @@ def test_suites_and_full_packets(tunnel: Tunnel, suite: EspSuite) -> None:
     tunnel.add()
     left = tunnel.left.namespace
     mtu = json.loads(left.run("ip", "-j", "link", "show", device(tunnel.left)))[0]["mtu"]
-    left.run("ping", "-q", "-c2", "-i0.01", "-W2", "-M", "do", "-s", str(mtu - 28), "10.2.0.1")
+    left.run("ping", "-q", "-c2", "-i0.01", "-W10", "-M", "do", "-s", str(mtu - 28), "10.2.0.1")
     transfer(tunnel, "10.2.0.1", 8_000_000)
 
 
@@ -354,15 +379,15 @@ def transfer(tunnel: Tunnel, address: str, octets: int) -> None:
         server.bind((address, 0))
         server.listen()
         with tunnel.left.namespace_socket(family, socket.SOCK_STREAM) as client:
-            client.settimeout(20)
+            client.settimeout(60)
             client.connect(server.getsockname()[:2])
             connection, _ = server.accept()
             received = bytearray()
             with connection:
-                connection.settimeout(20)
+                connection.settimeout(60)
                 connection.setblocking(False)
                 client.setblocking(False)
-                position, deadline = 0, time.monotonic() + 20
+                position, deadline = 0, time.monotonic() + 60
                 while len(received) < octets:
                     assert time.monotonic() < deadline
                     try:

@@ -6,7 +6,9 @@ import os
 import signal
 import subprocess
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -20,9 +22,8 @@ pytestmark = pytest.mark.root
 class Demo:
     """A running demonstration whose processes and files can be told from all others."""
 
-    def __init__(self, directory: Path) -> None:
-        self.files = directory / "tmp"
-        self.files.mkdir()
+    def __init__(self, files: Path) -> None:
+        self.files = files
         self._mark = f"IKECLONE_DEMO={uuid.uuid4()}"
         name, _, value = self._mark.partition("=")
         self.process = subprocess.Popen(
@@ -43,7 +44,7 @@ class Demo:
 
     def end(self, number: int) -> int:
         self.process.send_signal(number)
-        self.process.communicate(timeout=30)
+        self.process.communicate(timeout=60)
         return self.process.returncode
 
     def processes(self) -> list[str]:
@@ -58,13 +59,20 @@ class Demo:
         return marked
 
 
+@pytest.fixture
+def demo() -> Iterator[Demo]:
+    # Not tmp_path, which may be too long for a socket's name.
+    with TemporaryDirectory() as files:
+        yield Demo(Path(files))
+
+
 def test_every_step_holds_and_wireshark_understands_it(tmp_path: Path) -> None:
     capture, logs = tmp_path / "demo.pcap", tmp_path / "logs"
     demo = subprocess.run(
         [IKECLONE, "demo", "--pcap", capture, "--keep-logs", logs],
         stdout=subprocess.PIPE,
         text=True,
-        timeout=50,
+        timeout=120,
         check=False,
     )
     assert demo.returncode == 0, demo.stdout
@@ -76,19 +84,17 @@ def test_every_step_holds_and_wireshark_understands_it(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("title", ["two daemons", "a ping on each CPU", "ikeclone rekey"])
-def test_an_interrupted_one_leaves_nothing(tmp_path: Path, title: str, number: int) -> None:
-    demo = Demo(tmp_path)
+def test_an_interrupted_one_leaves_nothing(demo: Demo, title: str, number: int) -> None:
     demo.await_step(title)
     assert demo.processes()
     assert demo.end(number) == 128 + number
     # Whatever was just being started gets its signal when the demonstration is gone.
-    wait_until(lambda: not demo.processes(), 5, "the end of all its processes")
+    wait_until(lambda: not demo.processes(), 30, "the end of all its processes")
     assert list(demo.files.iterdir()) == []
 
 
-def test_a_killed_one_leaves_no_process(tmp_path: Path) -> None:
-    demo = Demo(tmp_path)
+def test_a_killed_one_leaves_no_process(demo: Demo) -> None:
     demo.await_step("ikeclone rekey")
     assert len(demo.processes()) >= 5, "itself, two daemons, and a worker of each at least"
     assert demo.end(signal.SIGKILL) == -signal.SIGKILL
-    wait_until(lambda: not demo.processes(), 20, "the end of all its processes")
+    wait_until(lambda: not demo.processes(), 30, "the end of all its processes")

@@ -15,9 +15,7 @@ pytestmark = pytest.mark.root
 STARTER = """
 from ikeclone.demo.namespaces import Namespace
 with Namespace("west") as west:
-    process = west.start("echo", "outlived", stdout=None)
-    print("started", flush=True)
-    process.wait()
+    west.start("echo", "outlived", stdout=None).wait()
 """
 
 
@@ -25,9 +23,8 @@ def test_a_command_does_not_run_whose_starter_was_killed_while_it_started(tmp_pa
     gate, setpriv = tmp_path / "gate", tmp_path / "setpriv"
     os.mkfifo(gate)
     # The real one, but not before the gate is opened.
-    setpriv.write_text(
-        f'#!/bin/sh\ncase "$*" in *outlived*) read _ < {gate} ;; esac\nexec {shutil.which("setpriv")} "$@"\n'
-    )
+    wait = f'case "$*" in *outlived*) echo at the gate; read _ < {gate} ;; esac'
+    setpriv.write_text(f'#!/bin/sh\n{wait}\nexec {shutil.which("setpriv")} "$@"\n')
     setpriv.chmod(0o755)
     starter = subprocess.Popen(
         [sys.executable, "-c", STARTER],
@@ -36,7 +33,7 @@ def test_a_command_does_not_run_whose_starter_was_killed_while_it_started(tmp_pa
         text=True,
     )
     assert starter.stdout is not None
-    assert starter.stdout.readline() == "started\n"
+    assert starter.stdout.readline() == "at the gate\n"
     starter.kill()
     starter.wait()
     gate.write_text("go on\n")

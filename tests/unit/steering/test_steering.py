@@ -169,7 +169,7 @@ def test_packets_that_go_to_another_cpu_arrive(monkeypatch: pytest.MonkeyPatch, 
             sock.setblocking(False)
             sock.bind((str(PATH.local), 4500))
             await asyncio.to_thread(right.call, send())
-            return await asyncio.wait_for(asyncio.get_running_loop().sock_recv(sock, 2000), 5)
+            return await asyncio.wait_for(asyncio.get_running_loop().sock_recv(sock, 2000), 30)
 
     assert len(left.call(receive())) == 1008
     left.call(steering.stop())

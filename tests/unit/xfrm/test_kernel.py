@@ -103,7 +103,7 @@ def test_a_packet_raises_an_acquire_even_while_those_for_single_cpus_are_decline
         await trap.install(POLICY)
         await trap.arm(changed=True)
         send()
-        await asyncio.wait_for(audience.news.wait(), 5)
+        await asyncio.wait_for(audience.news.wait(), 30)
         assert audience.heard == [Acquire("gw", None)]
         larval = await xfrm.dump(Msg.GETSA)
         assert [state["reqid"] for state in larval] == [REQID]
@@ -182,7 +182,7 @@ def test_when_news_are_lost_the_kernel_is_looked_at(in_namespace: Run, monkeypat
         )
         subprocess.run(["ip", "-batch", "-"], input=policies, text=True, check=True)  # noqa: ASYNC221  the loop shall not hear
         hearing = asyncio.create_task(listener.run())
-        await asyncio.wait_for(audience.news.wait(), 10)
+        await asyncio.wait_for(audience.news.wait(), 30)
         assert audience.reasons == ["the kernel lost them"]
         hearing.cancel()
         await asyncio.gather(hearing, return_exceptions=True)

@@ -102,7 +102,7 @@ async def test_after_a_rest_it_is_armed_again(monkeypatch: pytest.MonkeyPatch) -
     await trap.arm(changed=True)
     await trap.disarm()
     assert recorder.took()[-1] == (Msg.UPDPOLICY, OUT, 0)
-    await asyncio.wait_for(rested.wait(), 5)
+    await asyncio.wait_for(rested.wait(), 30)
     await rearm(trap)
     assert recorder.took() == [(Msg.UPDPOLICY, OUT, 4)]
 
