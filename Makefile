@@ -30,7 +30,7 @@ demo: $(READY)
 
 test: $(READY)
 	@$(call install,$(TEST))
-	@$(BIN)/pytest
+	@$(BIN)/pytest -n auto
 
 coverage: $(READY)
 	@$(BIN)/pytest --quiet --timeout=300 --cov=ikeclone.wire --cov=ikeclone.crypto --cov=ikeclone.ike \

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,7 @@ SANS_IO = ("ikeclone.wire", "ikeclone.crypto", "ikeclone.eap", "ikeclone.pki", "
 FORBIDDEN = {"asyncio", "socket", "time", "random", "secrets", "select", "subprocess", "threading"}
 
 
+@cache
 def modules() -> dict[str, Path]:
     found = {}
     for folder in (ROOT / "ikeclone", *(ROOT / "plugins").iterdir()):
@@ -89,6 +91,7 @@ def modules() -> dict[str, Path]:
     return found
 
 
+@cache
 def imports(path: Path) -> set[str]:
     """The modules that a file imports; `from package import module` counts as the module."""
     known, names = modules(), set[str]()

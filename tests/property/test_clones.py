@@ -181,7 +181,6 @@ TestClones = Clones.TestCase
 TestClones.settings = settings(
     max_examples=60 * CAMPAIGN,
     stateful_step_count=40,
-    deadline=None,
     derandomize=CAMPAIGN == 1,
     suppress_health_check=list(HealthCheck),
 )

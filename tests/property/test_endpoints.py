@@ -29,7 +29,7 @@ pytestmark = pytest.mark.timeout(300)
 EXAMPLES = int(os.environ.get("IKECLONE_EXAMPLES", "0"))
 # Shrinking takes minutes, and thirty steps are read soon enough.
 PHASES = (Phase.explicit, Phase.generate)
-THOROUGH = settings(deadline=None, derandomize=not EXAMPLES, database=None, print_blob=False, phases=PHASES)
+THOROUGH = settings(derandomize=not EXAMPLES, database=None, print_blob=False, phases=PHASES)
 TIMING = Timing(ike_lifetime=3600, child_lifetime=1200, margin=100, retransmit_timeout=15, dpd_delay=10)
 
 west_or_east = st.sampled_from(["west", "east"])

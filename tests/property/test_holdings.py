@@ -40,7 +40,7 @@ def children(draw: st.DrawFn) -> Child:
     return Child(1, "west", 0, None, agreement, PATH, 0.0, True, TUNNEL)
 
 
-@settings(deadline=None, derandomize=True, database=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(children(), max_size=6), st.data())
 def test_as_a_search_through_all(held: list[Child], data: st.DataObject) -> None:
     holdings = Holdings()

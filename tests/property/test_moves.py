@@ -32,7 +32,7 @@ def only_ike_sa(side: Side) -> IkeSa:
     return sa
 
 
-@settings(deadline=None, derandomize=not EXAMPLES, database=None, phases=PHASES, max_examples=EXAMPLES or 100)
+@settings(derandomize=not EXAMPLES, database=None, phases=PHASES, max_examples=EXAMPLES or 100)
 @given(
     seed=st.integers(0, 2**16),
     loss=st.sampled_from([0.0, 0.2, 0.4]),

@@ -62,7 +62,7 @@ from ikeclone.wire.payloads import (
 
 T = TypeVar("T")
 
-quick = settings(max_examples=150, deadline=None, derandomize=True)
+quick = settings(max_examples=150)
 
 octet = st.integers(0, 255)
 short = st.integers(0, 0xFFFF)

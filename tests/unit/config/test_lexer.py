@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ikeclone.config import ConfigErrors, load, load_secrets
@@ -155,7 +155,6 @@ _WORDS = [
 _LINES = st.lists(st.sampled_from([*_WORDS, "left=%any", "also=a", "@west", "0s"]) | st.text(max_size=8), max_size=40)
 
 
-@settings(deadline=None)
 @given(_LINES.map("".join) | st.binary(max_size=200))
 def test_any_file_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, content: str | bytes) -> None:
     path = tmp_path_factory.getbasetemp() / "any.conf"
