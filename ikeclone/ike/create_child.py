@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING
 
 from ikeclone.errors import NoAdditionalSas, PeerError, TemporaryFailure, TsMaxQueue, TsUnacceptable
 from ikeclone.ike.actions import RemoveChild
-from ikeclone.ike.child import Agreement
+from ikeclone.ike.child import Agreement, Child, ChildState
 from ikeclone.ike.exchange import Exchange, Payloads, raise_refusal, wanted_method
 from ikeclone.ike.informational import DeleteChildren, Withdraw
+from ikeclone.ike.narrowing import Selectors
 from ikeclone.ike.negotiation import Keyed, Request, after, answer_after, respond, traffic_of
 from ikeclone.ike.sa import IkeSa
 from ikeclone.numbers import ExchangeType, KeMethod, NotifyType
 from ikeclone.wire.message import Message
+from ikeclone.wire.payloads import Nonce
 
 if TYPE_CHECKING:
     from ikeclone.ike.tunnel import Tunnel
@@ -30,16 +32,35 @@ class CreateChild(Exchange):
         self._clones = tunnel.clones
         self._clones.queued.add(cpu)
         self._request: Request | None = None
+        self.rival: Child | None = None
 
     def request(self, now: float) -> Payloads | None:
         self._clones.queued.discard(self.cpu)
         if not self._is_of_use(now):
             return None
-        self._clones.asked.add(self.cpu)
         tunnel, fallback = self._tunnel, self._clones.fallback
         terms = tunnel.connection if self.cpu is None or fallback is None else fallback.terms
         self._request = Request(self.sa, terms, self.cpu, tunnel.resource(self.cpu), self._method)
+        self._clones.asked.add(self.cpu)
+        if self.cpu is None:
+            tunnel.openings.asking = self
         return self._request.payloads()
+
+    def _has_answer(self) -> None:
+        self._clones.asked.discard(self.cpu)
+        if self._tunnel.openings.asking is self:
+            self._tunnel.openings.asking = None
+
+    def crosses(self, sa: IkeSa, local: Selectors, remote: Selectors) -> bool:
+        """Whether this asks for just what the peer asks for on an IKE SA."""
+        assert self._request is not None
+        offer = self._request.offer
+        return self.sa is sa and (set(offer.local), set(offer.remote)) == (set(local), set(remote))
+
+    def goes_before(self, nonce: bytes) -> bool:
+        """Of two requests that cross, the one with the higher nonce goes first (like RFC 7296 section 2.8.1)."""
+        assert self._request is not None
+        return self._request.nonce > nonce
 
     def _is_of_use(self, now: float) -> bool:
         """The peer may have made the SA, or refused others like it, while this request waited for its turn."""
@@ -70,7 +91,7 @@ class CreateChild(Exchange):
 
     def _opened(self, keyed: Keyed, now: float) -> None:
         self._check_traffic(keyed.agreement)
-        self._clones.asked.discard(self.cpu)
+        self._has_answer()
         taker = self._tunnel.parts.taking(self.sa, keyed.agreement)
         if not keyed.agreement.per_resource:
             taker.clones.per_resource = False
@@ -80,6 +101,11 @@ class CreateChild(Exchange):
             taker.clones.opened(now)
         children = taker.children
         child = children.add(self.sa, keyed, now, cpu=self.cpu, opened_by_us=True)
+        if self.rival is not None and self.rival.lasts and keyed.agreement.per_resource:
+            # The peer did not know of the crossing, as it had our answer first. Other peers may not do without it.
+            child.enter(ChildState.REKEYED)
+            self.sa.enqueue(DeleteChildren(self.sa, (child,)), now)
+            return
         children.senders.serve(child)
         if self._tunnel.ike is None:
             # It was taken down meanwhile, and the IKE SA left to others.
@@ -99,7 +125,7 @@ class CreateChild(Exchange):
 
     def dropped(self) -> None:
         self._clones.queued.discard(self.cpu)
-        self._clones.asked.discard(self.cpu)
+        self._has_answer()
         if self._request is not None:
             self.sa.host.emit(RemoveChild(self._request.offer.spi))
         self._tunnel.parts.end_if_unused(self._tunnel)
@@ -113,6 +139,8 @@ def respond_create(sa: IkeSa, message: Message, now: float) -> Payloads:
     whole = sa.tunnel.for_traffic(sa, message)
     taker = whole.parts.serving(*traffic_of(whole.connection, sa.path, message))
     cpu = _cpu_for(taker or whole, message, alone=taker is None or not _has_fallback(sa, taker))
+    if cpu is None and taker is not None:
+        _check_crossing(sa, taker, message)
     agreed, payloads = respond(sa, whole.connection, message, cpu, (taker or whole).resource(cpu))
     return payloads + answer_after(sa, agreed, lambda keyed, at: _accept(sa, whole, keyed, cpu, at), now)
 
@@ -134,6 +162,28 @@ def _accept(sa: IkeSa, whole: Tunnel, keyed: Keyed, cpu: int | None, now: float)
         tunnel.children.senders.serve_later(sa, child, now)
     if cpu is not None:
         tunnel.openings.clone_accepted(now)
+        return
+    if (ours := _crossing(sa, tunnel, child.agreement.local, child.agreement.remote)) is not None:
+        ours.rival = child
+    if sa.initiator and len(sa.children) == 1:
+        # It has what an IKE SA needs that was set up without (RFC 6023).
+        sa.tunnel.reauth.take_over(sa, now)
+
+
+def _crossing(sa: IkeSa, tunnel: Tunnel, local: Selectors, remote: Selectors) -> CreateChild | None:
+    """Our own request for the regular SA that the peer asks for too."""
+    ours = tunnel.openings.asking
+    return ours if ours is not None and ours.crosses(sa, local, remote) else None
+
+
+def _check_crossing(sa: IkeSa, tunnel: Tunnel, message: Message) -> None:
+    """Both sides ask for a regular SA at once: one is enough, and who tries again later finds it there.
+
+    Raises TemporaryFailure. Clones of one CPU may be two, as each side sends on its own (RFC 9611 section 3).
+    """
+    ours = _crossing(sa, tunnel, *traffic_of(tunnel.connection, sa.path, message))
+    if ours is not None and ours.goes_before(message.require(Nonce).data):
+        raise TemporaryFailure("both sides open this Child SA, and our request goes first")
 
 
 def _has_fallback(sa: IkeSa, tunnel: Tunnel) -> bool:

@@ -25,6 +25,8 @@ class Openings:
         self._eager = tunnel.connection.clones_mode is ClonesMode.EAGER
         self._patience = tunnel.connection.clones_idle
         self._cpus = self._host.resources.cpus()
+        # Our request for a fallback that awaits its response.
+        self.asking: CreateChild | None = None
 
     # Clones
 

@@ -6,7 +6,6 @@ from ikeclone.numbers import NotifyType
 from tests.pair.network import Network
 from tests.pair.scenario import (
     MULTI_KE,
-    assert_carries,
     assert_one_tunnel,
     by_hand,
     delete,
@@ -76,14 +75,11 @@ def test_multi_ke() -> None:
 
 
 def test_both_open_at_once() -> None:
-    """Neither may refuse the other: there are two Child SAs then, and both carry packets."""
+    """One refuses the other's request for now, which then is of no use any more."""
     net = by_hand()
     west, east = net.sides
     childless(net)
     west.up()
     east.up()
     net.release()
-    net.run(120)
-    assert [len(side.children) for side in net.sides] == [2, 2]
-    net.assert_consistent()
-    assert_carries(net)
+    assert_one_tunnel(net)
