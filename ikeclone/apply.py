@@ -10,10 +10,12 @@ from ikeclone.ike.actions import (
     MoveChild,
     RemoveChild,
     Route,
+    SkipNumbers,
     Unroute,
 )
 
-BackendAction = InstallChild | ActivateChild | DeactivateChild | RemoveChild | MoveChild | Route | Unroute
+_Change = ActivateChild | DeactivateChild | MoveChild | SkipNumbers
+BackendAction = InstallChild | RemoveChild | Route | Unroute | _Change
 
 
 class Applier:
@@ -26,7 +28,7 @@ class Applier:
     async def do(self, action: BackendAction) -> None:
         """Do one action; raises BackendError when the data plane refuses."""
         match action:
-            case ActivateChild(spi) | DeactivateChild(spi) | MoveChild(spi) if spi in self._refused:
+            case ActivateChild(spi) | DeactivateChild(spi) | MoveChild(spi) | SkipNumbers(spi) if spi in self._refused:
                 return
             case RemoveChild(spi):
                 self._refused.discard(spi)
@@ -51,6 +53,8 @@ async def apply(backend: Backend, action: BackendAction) -> None:
             await backend.remove(inbound_spi)
         case MoveChild(inbound_spi, path, udp_encapsulation):
             await backend.move(inbound_spi, path, udp_encapsulation)
+        case SkipNumbers(inbound_spi, count):
+            await backend.skip(inbound_spi, count)
         case Route(policy):
             await backend.route(policy)
         case Unroute(connection):

@@ -260,6 +260,13 @@ class Backend(Protocol):
         """Use these addresses and ports from now on, with UDP around ESP or without."""
         ...
 
+    async def skip(self, inbound_spi: int, count: int) -> None:
+        """Leave out so many sequence numbers of those that this SA sends with, and use none twice.
+
+        What it sends meanwhile is among them: it has to be far fewer.
+        """
+        ...
+
     async def counters(self) -> Mapping[int, Counters]:
         """Counters of every installed SA, by inbound SPI."""
         ...

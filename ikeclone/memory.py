@@ -42,6 +42,7 @@ class MemoryBackend:
         self.outbound: dict[tuple[str, int | None], int] = {}
         self.events: deque[Event] = deque()
         self.counted: dict[int, Counters] = {}
+        self.skipped: dict[int, int] = {}
         self._wake = asyncio.Event()
 
     def cpus(self) -> frozenset[int]:
@@ -93,6 +94,7 @@ class MemoryBackend:
     async def remove(self, inbound_spi: int) -> None:
         self.reserved.discard(inbound_spi)
         self.counted.pop(inbound_spi, None)
+        self.skipped.pop(inbound_spi, None)
         self._silence(inbound_spi)
         self.installed.pop(inbound_spi, None)
 
@@ -104,6 +106,10 @@ class MemoryBackend:
     async def move(self, inbound_spi: int, path: Path, udp_encapsulation: bool) -> None:
         moved = replace(self._sa(inbound_spi), path=path, udp_encapsulation=udp_encapsulation)
         self.installed[inbound_spi] = moved
+
+    async def skip(self, inbound_spi: int, count: int) -> None:
+        self._sa(inbound_spi)
+        self.skipped[inbound_spi] = self.skipped.get(inbound_spi, 0) + count
 
     async def counters(self) -> Mapping[int, Counters]:
         return self.counted

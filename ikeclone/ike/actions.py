@@ -55,6 +55,14 @@ class MoveChild:
 
 
 @dataclass(frozen=True, slots=True)
+class SkipNumbers:
+    """Leave out so many of the sequence numbers that this Child SA sends with."""
+
+    inbound_spi: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class Route:
     policy: Policy
 
@@ -112,6 +120,7 @@ Action = (
     | DeactivateChild
     | RemoveChild
     | MoveChild
+    | SkipNumbers
     | Route
     | Unroute
     | IkeKeyed

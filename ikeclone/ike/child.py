@@ -65,6 +65,8 @@ class Child:
     state: ChildState = ChildState.INSTALLED
     active: bool = False
     limits: Limits = field(default_factory=Limits)
+    # Sequence numbers that were left out (RFC 6311).
+    skipped: int = 0
 
     @property
     def inbound_spi(self) -> int:

@@ -8,6 +8,7 @@ from ikeclone.errors import PeerError
 from ikeclone.ike.child import Child, ChildState
 from ikeclone.ike.exchange import Exchange, Payloads
 from ikeclone.ike.mobike import heed
+from ikeclone.ike.replay_counters import synchronise
 from ikeclone.ike.sa import IkeSa, State
 from ikeclone.ike.tickets import give_again
 from ikeclone.numbers import ExchangeType, NotifyType, ProtocolId
@@ -119,6 +120,7 @@ def respond_informational(sa: IkeSa, message: Message, now: float) -> Payloads:
         sa.close(now, reason, linger=True)
         return ()
     sa.tunnel.redirects.after_auth(sa, message, now)
+    synchronise(sa, message, now)
     if deletes:
         sa.adopt(now)
     spis = [spi for d in deletes if d.protocol is ProtocolId.ESP for spi in d.spis]

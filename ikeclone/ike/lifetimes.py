@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ikeclone.backend import SEQUENCE_NUMBERS, EspSuite, Limits, Volume
 from ikeclone.connection import Connection
+from ikeclone.ike.actions import SkipNumbers
 from ikeclone.ike.child import Child, ChildState
 from ikeclone.ike.established import rekey_after
 from ikeclone.ike.informational import DeleteChildren
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 # A Child SA is rekeyed when it has carried about half of what it may. Both sides count the same packets: who opened it
 # goes first, by up to this share of the whole on either side of the half.
 _HALF, _SPREAD = 0.5, 0.125
+# Sequence numbers that are left out beside those that a peer wants to be: more than are used meanwhile.
+_MEANWHILE = 1 << 24
 
 
 class Lifetimes:
@@ -61,6 +64,15 @@ class Lifetimes:
         if hard:
             self._end(sa, child, now)
         else:
+            self._rekey(child, now)
+
+    def skip(self, child: Child, count: int, now: float) -> None:
+        """Leave out sequence numbers, as far as there are enough of them; a new Child SA has all of them again."""
+        child.skipped += count + _MEANWHILE
+        there = 1 << (64 if child.agreement.suite.esn else 32)
+        if child.skipped < there // 2:
+            self._host.emit(SkipNumbers(child.inbound_spi, count + _MEANWHILE))
+        if child.skipped >= there // 4 and self._connection.rekey:
             self._rekey(child, now)
 
     def _rekey(self, child: Child, now: float) -> None:

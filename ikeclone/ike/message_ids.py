@@ -14,6 +14,7 @@ from ikeclone.backend import Path
 from ikeclone.errors import PeerError
 from ikeclone.ike.actions import Kind
 from ikeclone.ike.exchange import Payloads
+from ikeclone.ike.replay_counters import synchronise
 from ikeclone.numbers import ExchangeType, NotifyType
 from ikeclone.wire.message import Header, Message, parse_payloads
 from ikeclone.wire.payloads import Encrypted, Notify
@@ -37,10 +38,13 @@ class _Answered:
 
 
 class IdSync:
-    """The peer's side of it. `agreed`: both ends have said in IKE_AUTH that they know of it."""
+    """The peer's side of it. `agreed`: both ends have said in IKE_AUTH that they know of it.
+
+    `counters_agreed`: that they know how to synchronise sequence numbers of ESP (see `replay_counters`).
+    """
 
     def __init__(self, sa: IkeSa) -> None:
-        self.agreed = False
+        self.agreed = self.counters_agreed = False
         self._sa = sa
         self._last: _Answered | None = None
 
@@ -49,7 +53,9 @@ class IdSync:
         if (last := self._last) is not None and last.request == datagram and self._sa.responses.newest < last.start:
             self._sa.host.send(last.response, path)
             return True
-        if (notify := self._asked(message, datagram)) is None:
+        if (request := self._opened(message, datagram)) is None:
+            return False
+        if (notify := request.notify(NotifyType.IKEV2_MESSAGE_ID_SYNC)) is None:
             return False
         if not self.agreed or len(notify.data) != _SYNC.size:
             self._sa.host.count("unexpected message id synchronisation")
@@ -64,6 +70,7 @@ class IdSync:
             message.header, Notify(NotifyType.IKEV2_MESSAGE_ID_SYNC, _SYNC.pack(nonce, ours, theirs))
         )
         self._last = _Answered(datagram, response, theirs)
+        synchronise(self._sa, request, now)
         self._sa.host.send(response, path)
         self._go_on(ours, theirs, now)
         return True
@@ -73,8 +80,12 @@ class IdSync:
         """The highest message ID of a request that the peer has sent or announced."""
         return max(self._sa.responses.newest, -1 if self._last is None else self._last.start)
 
-    def _asked(self, message: Message, datagram: bytes) -> Notify | None:
-        """What an authentic request says of message IDs, if it does."""
+    def inherit(self, former: IdSync) -> None:
+        """The IKE SA takes the place of another one, whose ends have agreed."""
+        self.agreed, self.counters_agreed = former.agreed, former.counters_agreed
+
+    def _opened(self, message: Message, datagram: bytes) -> Message | None:
+        """What is in a request that may be one to synchronise, if it is authentic."""
         header, sealed = message.header, message.first(Encrypted)
         informational = header.exchange is ExchangeType.INFORMATIONAL and header.exchange in self._sa.handlers
         if not informational or header.message_id != 0 or sealed is None:
@@ -82,7 +93,7 @@ class IdSync:
         if (opened := self._sa.channel.open(message, datagram)) is None:
             return None
         try:
-            return Message(header, parse_payloads(*opened)).notify(NotifyType.IKEV2_MESSAGE_ID_SYNC)
+            return Message(header, parse_payloads(*opened))
         except PeerError:
             return None
 
@@ -99,12 +110,15 @@ class IdSync:
         sa.requests.renumber(ours, now)
 
 
-def announce() -> Payloads:
+def announce() -> tuple[Notify, ...]:
     """What IKE_AUTH says of it."""
-    return (Notify(NotifyType.IKEV2_MESSAGE_ID_SYNC_SUPPORTED),)
+    return Notify(NotifyType.IKEV2_MESSAGE_ID_SYNC_SUPPORTED), Notify(NotifyType.IPSEC_REPLAY_COUNTER_SYNC_SUPPORTED)
 
 
 def agree(sa: IkeSa, message: Message) -> Payloads:
     """Heed what the peer's IKE_AUTH says of it; what a responder then answers."""
-    sa.ids.agreed = message.notify(NotifyType.IKEV2_MESSAGE_ID_SYNC_SUPPORTED) is not None
-    return announce() if sa.ids.agreed else ()
+    common = [notify for notify in announce() if message.notify(notify.type) is not None]
+    types = {notify.type for notify in common}
+    sa.ids.agreed = NotifyType.IKEV2_MESSAGE_ID_SYNC_SUPPORTED in types
+    sa.ids.counters_agreed = NotifyType.IPSEC_REPLAY_COUNTER_SYNC_SUPPORTED in types
+    return tuple(common)

@@ -344,7 +344,8 @@ class IkeSa:
     def supersede(self, new: IkeSa, now: float) -> None:
         """Hand every Child SA and every waiting exchange over to the IKE SA that takes this one's place."""
         self.retire(now)
-        new.ids.agreed, new.redirectable = self.ids.agreed, self.redirectable
+        new.ids.inherit(self.ids)
+        new.redirectable = self.redirectable
         new.path, new.esp_path, new.abilities, new.mobike = self.path, self.esp_path, self.abilities, self.mobike
         if new.mobike is not None:
             new.mobike.sa = new

@@ -38,6 +38,8 @@ from ikeclone.backend import (
 )
 from ikeclone_xfrm import listener
 from ikeclone_xfrm.backend import XfrmBackend
+from ikeclone_xfrm.messages import XfrmMessage
+from ikeclone_xfrm.structs import ReplayEsn
 from tests.dataplane.netns import Namespace, connect
 
 GCM = EspSuite(Encr.AES_GCM_16, 128, Integ.NONE)
@@ -292,6 +294,34 @@ def test_an_sa_that_sends_again_goes_on_with_its_sequence_numbers(sides: tuple[S
     left.send(right.inner, 0, 5)
     assert left.counters(here).out_packets == right.counters(there).in_packets == 10
     assert right.counters(there).drops == {}
+
+
+@pytest.mark.parametrize(("esn", "count"), [(False, 1 << 30), (True, 1 << 40)])
+def test_sequence_numbers_are_left_out(sides: tuple[Side, Side], esn: bool, count: int) -> None:
+    """In a state that sends, and in one that does not at present; the peer takes what comes then."""
+    left, right = sides
+    here, there = Tunnel(left, right).open(suite=replace(GCM, esn=esn))
+    left.send(right.inner, 0, 5)
+    left.namespace.call(left.backend.skip(here.inbound_spi, count))
+    left.send(right.inner, 0, 5)
+    left.namespace.call(left.backend.deactivate(here.inbound_spi))
+    left.namespace.call(left.backend.skip(here.inbound_spi, count))
+    left.namespace.call(left.backend.activate(here.inbound_spi))
+    left.send(right.inner, 0, 5)
+    left.namespace.call(left.backend.deactivate(here.inbound_spi))
+    last = left.backend._pairs.find(here.inbound_spi).outbound.last
+    number, high = _sent(last)
+    assert (high << 32) + number == 2 * count + 15
+    assert right.counters(there).in_packets == 15
+    assert right.counters(there).drops == {}
+
+
+def _sent(state: XfrmMessage) -> tuple[int, int]:
+    """The last sequence number that a state has sent with, its lower and its upper half."""
+    if (extended := state.get_attr("XFRMA_REPLAY_ESN_VAL")) is not None:
+        fields, _ = ReplayEsn.decode_from(bytes(extended), 0)
+        return fields["oseq"], fields["oseq_hi"]
+    return struct.unpack_from("I", bytes(state.get_attr("XFRMA_REPLAY_VAL")))[0], 0
 
 
 @pytest.fixture

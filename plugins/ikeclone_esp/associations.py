@@ -42,6 +42,10 @@ class OutboundSa:
         self._meter.add(count, octets)
         return first
 
+    def skip(self, count: int) -> None:
+        """Leave out so many sequence numbers; without any left the SA is used up."""
+        self.number = min(self.number + count, self._last)
+
 
 class InboundSa:
     """Receives on a Child SA."""

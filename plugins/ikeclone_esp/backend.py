@@ -23,6 +23,7 @@ from ikeclone_esp.messages import (
     Remove,
     Reserve,
     Route,
+    Skip,
     Unroute,
 )
 from ikeclone_esp.pool import Pool
@@ -223,6 +224,9 @@ class EspBackend:
         connection = self._installed.find(inbound_spi).sa.connection
         await self._reach(connection, path)
         await self._ask(inbound_spi, Move(inbound_spi, path, udp_encapsulation))
+
+    async def skip(self, inbound_spi: int, count: int) -> None:
+        await self._ask(inbound_spi, Skip(inbound_spi, count))
 
     async def _reach(self, connection: str, path: Path) -> None:
         """Keep what goes to a peer's new address out of the tunnel."""

@@ -119,6 +119,14 @@ class Move:
 
 
 @dataclass(frozen=True, slots=True)
+class Skip:
+    """Leave out so many sequence numbers."""
+
+    spi: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class Fallback:
     """Which worker has the connection's fallback SA now; None: nobody."""
 
@@ -153,7 +161,7 @@ _CLASSES: Final[dict[str, Any]] = {
     cls.__name__: cls
     for cls in (
         *(Setup, Neighbour, UseSocket, DropSocket, Reserve, Route, Unroute, Fallback, Request, Done, Ready),
-        *(Install, Activate, Deactivate, Remove, Move),
+        *(Install, Activate, Deactivate, Remove, Move, Skip),
         *(Acquire, ChildSa, EspKeys, EspSuite, Expire, Handling, Limits, Path),
         *(Policy, Remapped, TrafficSelector, Volume),
     )

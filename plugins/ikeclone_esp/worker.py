@@ -33,6 +33,7 @@ from ikeclone_esp.messages import (
     Reserve,
     Route,
     Setup,
+    Skip,
     Unroute,
     UseSocket,
 )
@@ -152,6 +153,8 @@ class Worker:
                 former, outbound.path = outbound.path, self._path(path, udp=udp_encapsulation)
                 former.close()
                 self._receiver.move(spi.to_bytes(4, "big"), path, udp_encapsulation)
+            case Skip(spi, count):
+                self._find(spi).skip(count)
             case Fallback(connection, worker):
                 self._routing.set_fallback(connection, worker)
                 self._transmitter.release(connection)

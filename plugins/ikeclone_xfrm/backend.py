@@ -161,6 +161,9 @@ class XfrmBackend:
         if trap is not None:
             await self.route(replace(trap.policy, path=path))
 
+    async def skip(self, inbound_spi: int, count: int) -> None:
+        await self._pairs.find(inbound_spi).outbound.skip(count, self._xfrm)
+
     async def counters(self) -> Mapping[int, Counters]:
         states = {key_of(state["id"]): state for state in await self._xfrm.dump(Msg.GETSA)}
         boot = time.time() - time.monotonic()

@@ -6,19 +6,19 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from ikeclone.backend import Offload
+from ikeclone.backend import BackendError, Offload
 from ikeclone_xfrm.errors import NotThere, XfrmError
 from ikeclone_xfrm.migration import migration
-from ikeclone_xfrm.numbers import Direction, Msg
+from ikeclone_xfrm.numbers import Direction, Msg, StateFlag
 from ikeclone_xfrm.offload import Card, CardRefused
 from ikeclone_xfrm.placement import Place
+from ikeclone_xfrm.sequence import REPLAY, progress
 from ikeclone_xfrm.states import Attributes, State
 from ikeclone_xfrm.structs import LifetimeCurrent
 from ikeclone_xfrm.xfrm import AsyncXfrm
 
 # The address and SPI that a state is known by.
 Key = tuple[bytes, int]
-_REPLAY = ("REPLAY_VAL", "REPLAY_ESN_VAL")
 
 
 def key_of(identity: dict[str, Any]) -> Key:
@@ -31,7 +31,7 @@ class Half:
     """A state that is in the kernel, or was and may come back where it left off.
 
     `level` is what the card does for it. `last` is what the kernel said of it when it was taken out. Its sequence
-    numbers and counters come back with it: a sequence number is never used twice.
+    numbers and counters come back with it, less the numbers that were `skipped` since: none is ever used twice.
     """
 
     state: State
@@ -40,6 +40,7 @@ class Half:
     level: Offload = Offload.NO
     present: bool = False
     last: Any = None
+    skipped: int = 0
 
     @property
     def key(self) -> Key:
@@ -69,8 +70,8 @@ class Half:
         raise CardRefused(f"{card.name} refuses nic-offload={card.wanted.value}: {why}") from refusal
 
     async def _put(self, xfrm: AsyncXfrm, more: Attributes) -> None:
-        former = _progress(self.last) if self.last is not None else []
-        fresh = [pair for pair in self.state.attributes if not (former and pair[0] in _REPLAY)]
+        former = self._progress() if self.last is not None else []
+        fresh = [pair for pair in self.state.attributes if not (former and pair[0] in REPLAY)]
         async with self.place.making():
             await xfrm.change(Msg.NEWSA, self.state.fields, [*fresh, *former, *more])
         self.present = True
@@ -89,7 +90,19 @@ class Half:
         except NotThere:
             self.present = False
             return
+        self.skipped = 0
         await self.drop(xfrm)
+
+    async def skip(self, count: int, xfrm: AsyncXfrm) -> None:
+        """Leave out so many sequence numbers; raises BackendError when they are not there, or are counted by a card."""
+        if self.level is Offload.PACKET:
+            raise BackendError(f"{self.state}: the network card counts its sequence numbers")
+        if not self.present:
+            self.skipped += count
+            return
+        found = await xfrm.fetch(Msg.GETSA, self._identity(), self.state.name)
+        fields = {"id": self._identity(), "saddr": self.state.fields["saddr"], "reqid": self.state.fields["reqid"]}
+        await xfrm.change(Msg.NEWAE, fields, [*progress(found, count, esn=self._esn), *self.state.name])
 
     async def settle(self, place: Place, xfrm: AsyncXfrm) -> None:
         """Go on in another place; raises BackendError."""
@@ -102,7 +115,7 @@ class Half:
     async def hand_over(self, successor: Half, xfrm: AsyncXfrm, *, migrates: bool) -> None:
         """Go on as the successor, which differs in addresses or ports; raises BackendError."""
         if not self.present:
-            successor.last = self.last
+            successor.last, successor.skipped = self.last, self.skipped
         elif migrates and self.place.card is None:  # one on a card is lost if the kernel cannot migrate it (7.2)
             await xfrm.change(Msg.MIGRATE_STATE, *migration(self.state, successor.state))
             self.present, successor.present = False, True
@@ -121,12 +134,14 @@ class Half:
         except NotThere:
             return
 
+    def _progress(self) -> list[tuple[str, bytes]]:
+        """The attributes with which it goes on where it ended. It is as new as it looks: newer ones send."""
+        lifetime = ("LTIME_VAL", LifetimeCurrent.pack({**self.last["curlft"], "add_time": int(time.time())}))
+        return [lifetime, *progress(self.last, self.skipped, esn=self._esn)]
+
+    @property
+    def _esn(self) -> bool:
+        return bool(self.state.fields["flags"] & StateFlag.ESN)
+
     def _identity(self) -> dict[str, Any]:
         return {**self.state.fields["id"], "family": self.state.fields["family"]}
-
-
-def _progress(found: Any) -> list[tuple[str, bytes]]:
-    """The attributes with which a state goes on where this one ended. It is as new as it looks: newer ones send."""
-    replay = ((name, found.get_attr(f"XFRMA_{name}")) for name in _REPLAY)
-    lifetime = ("LTIME_VAL", LifetimeCurrent.pack({**found["curlft"], "add_time": int(time.time())}))
-    return [lifetime, *((name, bytes(value)) for name, value in replay if value is not None)]

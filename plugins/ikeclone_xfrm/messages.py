@@ -143,6 +143,12 @@ class MigrateStateMessage(XfrmMessage):
     fields = MigrateState.fields
 
 
+class EventMessage(XfrmMessage):
+    """struct xfrm_aevent_id: how far a state has come, by the attributes."""
+
+    fields = (("id", StateId), ("saddr", "16s"), ("flags", "I"), ("reqid", "I"))
+
+
 class FlushStatesMessage(XfrmMessage):
     """struct xfrm_usersa_flush: of protocol 0 for all of them."""
 
@@ -170,6 +176,7 @@ class XfrmMarshal(Marshal):
         Msg.EXPIRE: ExpireMessage,
         Msg.MAPPING: MappingMessage,
         Msg.MIGRATE_STATE: MigrateStateMessage,
+        Msg.NEWAE: EventMessage,
         Msg.FLUSHSA: FlushStatesMessage,
         Msg.FLUSHPOLICY: FlushPoliciesMessage,
     }

@@ -23,6 +23,7 @@ class Msg(IntEnum):
     POLEXPIRE = 0x1B
     FLUSHSA = 0x1C
     FLUSHPOLICY = 0x1D
+    NEWAE = 0x1E
     MAPPING = 0x26
     MIGRATE_STATE = 0x29
 

@@ -203,6 +203,12 @@ class MigrateState(CStruct):
     )
 
 
+class Replay(CStruct):
+    """struct xfrm_replay_state"""
+
+    fields = (("oseq", "I"), ("seq", "I"), ("bitmap", "I"))
+
+
 class ReplayEsn(CStruct):
     """struct xfrm_replay_state_esn without its bitmap, which follows: `bmp_len` words of 32 bits."""
 

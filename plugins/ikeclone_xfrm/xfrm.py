@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
-from pyroute2.netlink import NETLINK_XFRM, NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST
+from pyroute2.netlink import NETLINK_XFRM, NLM_F_ACK, NLM_F_DUMP, NLM_F_REPLACE, NLM_F_REQUEST
 from pyroute2.netlink.exceptions import NetlinkError
 from pyroute2.netlink.nlsocket import AsyncNetlinkSocket
 
@@ -36,7 +36,8 @@ class AsyncXfrm(AsyncNetlinkSocket):
 
     async def change(self, kind: Msg, fields: Fields, attributes: Attributes = ()) -> None:
         """Send a request that is only acknowledged; raises XfrmError."""
-        await self._request(kind, NLM_F_ACK, fields, attributes)
+        # The kernel wants it said that NEWAE replaces what is there.
+        await self._request(kind, NLM_F_ACK | (NLM_F_REPLACE if kind is Msg.NEWAE else 0), fields, attributes)
 
     async def fetch(self, kind: Msg, fields: Fields, attributes: Attributes = ()) -> XfrmMessage:
         """Send a request with one answer; raises XfrmError."""

@@ -17,7 +17,7 @@ from pathlib import Path as FilePath
 
 import pytest
 
-from ikeclone.backend import Acquire, BackendError, Encr, EspSuite, Integ, Lost, Remapped, TrafficSelector
+from ikeclone.backend import Acquire, BackendError, Encr, EspSuite, Expire, Integ, Lost, Remapped, TrafficSelector
 from ikeclone_esp import EspBackend
 from tests.dataplane.conftest import started
 from tests.dataplane.netns import Namespace
@@ -152,6 +152,22 @@ def test_replays_and_forgeries_are_dropped_and_counted(tunnel: Tunnel) -> None:
     assert counters.drops == {"replay": 3, "integrity": 1, "malformed": 1}
     assert not any(isinstance(event, Remapped) for event in tunnel.right.events)
     until(lambda: "no-sa 1" in tunnel.right.backend.describe()["drops without an SA"])
+
+
+def test_sequence_numbers_are_left_out(tunnel: Tunnel) -> None:
+    """The peer takes what comes then; an SA that has no more of them is used up."""
+    ours, theirs = tunnel.add()
+    skip, one = tunnel.left.backend.skip, tunnel.left.namespace.command("ping", "-q", "-c1", "-W1", "10.2.0.1")
+    (first,) = capture_esp(tunnel.right, one, 1)
+    tunnel.left.namespace.call(skip(ours, 1 << 20))
+    (second,) = capture_esp(tunnel.right, one, 1)
+    numbers = [int.from_bytes(packet[4:8], "big") for packet in (first, second)]
+    assert numbers == [1, 2 + (1 << 20)]
+    assert tunnel.right.counters()[theirs].in_packets == 2
+    assert not tunnel.right.counters()[theirs].drops
+    tunnel.left.namespace.call(skip(ours, 1 << 32))
+    assert ping(tunnel.left, "10.2.0.1", CPUS[0], count=1) == 0
+    until(lambda: Expire(ours, hard=True) in tunnel.left.events)
 
 
 def test_ike_and_keepalives_stay_with_the_daemon(tunnel: Tunnel) -> None:

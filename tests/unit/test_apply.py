@@ -8,7 +8,7 @@ import pytest
 
 from ikeclone.apply import Applier
 from ikeclone.backend import BackendError, ChildSa
-from ikeclone.ike.actions import ActivateChild, DeactivateChild, InstallChild, MoveChild, RemoveChild
+from ikeclone.ike.actions import ActivateChild, DeactivateChild, InstallChild, MoveChild, RemoveChild, SkipNumbers
 from ikeclone.memory import MemoryBackend
 from tests.unit.test_steered import CLONE, PATH
 
@@ -27,7 +27,8 @@ async def test_what_goes_on_with_a_refused_sa_is_left_out() -> None:
     applier, spi = Applier(backend), CLONE.inbound_spi
     with pytest.raises(BackendError, match="not this one"):
         await applier.do(InstallChild(CLONE))
-    for action in (ActivateChild(spi), MoveChild(spi, PATH, False), DeactivateChild(spi), RemoveChild(spi)):
+    going_on = (ActivateChild(spi), MoveChild(spi, PATH, False), SkipNumbers(spi, 5), DeactivateChild(spi))
+    for action in (*going_on, RemoveChild(spi)):
         await applier.do(action)
     assert backend.installed == {}
     backend.reserved.add(spi)

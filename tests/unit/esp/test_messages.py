@@ -9,7 +9,7 @@ import pytest
 
 from ikeclone.backend import Acquire, Expire, Path, Policy, Remapped
 from ikeclone_esp import messages
-from ikeclone_esp.messages import Done, DropSocket, Fallback, Install, Ready, Request, Route, Setup, UseSocket
+from ikeclone_esp.messages import Done, DropSocket, Fallback, Install, Ready, Request, Route, Setup, Skip, UseSocket
 from tests.unit.esp.packets import child_sa, networks
 
 PATH = Path(ip_address("2001:db8::1"), ip_address("192.0.2.1"), 4500, 1024)
@@ -20,6 +20,7 @@ MESSAGES = [
     Request(8, Install(replace(child_sa(cpu=None), replaces=77), 13)),
     Request(9, Route(Policy("net-net", networks("10.0.0.0/8"), (), PATH, source=ip_address("10.0.0.1")))),
     Request(0, Fallback("ein Name, näher", None)),
+    Request(1, Skip(0xFFFFFFFF, (1 << 64) - 1)),
     Request(0, DropSocket("192.0.2.1")),
     Done(7, "it said “no”"),
     Ready(),

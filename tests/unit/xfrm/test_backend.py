@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from ipaddress import ip_address
@@ -59,6 +60,8 @@ class Dictionary:
             if key_of(state["id"]) in self.states:
                 raise refused(kind.name, 17)
             self.states[key_of(state["id"])] = state
+        elif kind is Msg.NEWAE:
+            (await self.fetch(kind, fields["id"])).attributes.update(attributes)
         elif kind is Msg.DELSA:
             await self.fetch(kind, fields)
             del self.states[key_of(fields)]
@@ -180,6 +183,65 @@ async def test_a_deactivated_sa_comes_back_with_its_counters(backend: XfrmBacken
     (state,) = (state for state in kernel.states.values() if state["id"]["spi"] == SA.outbound_spi)
     assert int.from_bytes(state.attributes["LTIME_VAL"][8:16], "little") == 1
     await backend.deactivate(0xDEAD)
+
+
+def numbers(kernel: Dictionary, name: str = "REPLAY_VAL") -> list[int]:
+    """What the state that sends has of its sequence numbers; the last one is first."""
+    (state,) = (state for state in kernel.states.values() if state["id"]["spi"] == SA.outbound_spi)
+    value = state.attributes[name]
+    return list(struct.unpack(f"{len(value) // 4}I", value))
+
+
+async def test_sequence_numbers_are_left_out_where_it_is_and_when_it_comes_back(
+    backend: XfrmBackend, kernel: Dictionary
+) -> None:
+    await backend.install(SA)
+    await backend.activate(SA.inbound_spi)
+    (sender,) = (state for state in kernel.states.values() if state["id"]["spi"] == SA.outbound_spi)
+    sender.attributes["REPLAY_VAL"] = struct.pack("III", 10, 3, 7)
+    await backend.skip(SA.inbound_spi, 90)
+    assert numbers(kernel) == [100, 3, 7]
+    await backend.deactivate(SA.inbound_spi)
+    for _ in range(2):
+        await backend.skip(SA.inbound_spi, 50)
+    await backend.activate(SA.inbound_spi)
+    assert numbers(kernel) == [200, 3, 7]
+    await backend.deactivate(SA.inbound_spi)
+    await backend.activate(SA.inbound_spi)
+    assert numbers(kernel) == [200, 3, 7]
+    with pytest.raises(BackendError, match="does not have"):
+        await backend.skip(SA.inbound_spi, (1 << 32) - 200)
+
+
+async def test_what_is_left_out_stays_so_when_it_moves(backend: XfrmBackend, kernel: Dictionary) -> None:
+    await backend.install(SA)
+    await backend.activate(SA.inbound_spi)
+    (sender,) = (state for state in kernel.states.values() if state["id"]["spi"] == SA.outbound_spi)
+    sender.attributes["REPLAY_VAL"] = struct.pack("III", 10, 0, 0)
+    await backend.deactivate(SA.inbound_spi)
+    await backend.skip(SA.inbound_spi, 5)
+    await backend.move(SA.inbound_spi, replace(SA.path, remote=ip_address("192.1.2.99")), False)
+    await backend.activate(SA.inbound_spi)
+    assert numbers(kernel) == [15, 0, 0]
+    await backend.move(SA.inbound_spi, SA.path, False)
+    assert numbers(kernel) == [15, 0, 0]
+
+
+async def test_extended_sequence_numbers_are_left_out_with_both_halves(
+    backend: XfrmBackend, kernel: Dictionary
+) -> None:
+    await backend.install(replace(SA, suite=replace(SA.suite, esn=True)))
+    await backend.activate(SA.inbound_spi)
+    await backend.skip(SA.inbound_spi, (1 << 33) + 5)
+    assert numbers(kernel, "REPLAY_ESN_VAL") == [0, 5, 0, 2, 0, 0]
+
+
+async def test_a_card_counts_for_itself(backend: XfrmBackend) -> None:
+    await backend.install(SA)
+    await backend.activate(SA.inbound_spi)
+    backend._pairs.find(SA.inbound_spi).outbound.level = Offload.PACKET
+    with pytest.raises(BackendError, match="network card counts"):
+        await backend.skip(SA.inbound_spi, 5)
 
 
 async def test_counters_are_those_of_both_states(backend: XfrmBackend, kernel: Dictionary) -> None:
