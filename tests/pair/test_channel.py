@@ -68,6 +68,21 @@ def test_what_only_looks_like_a_repeated_request_is_not_answered() -> None:
     assert net.west.inbox[0].data == net.west.inbox[1].data
 
 
+def test_a_repeated_request_in_fragments_is_answered_once() -> None:
+    """One answer for all of its fragments (RFC 7383 section 2.6.1)."""
+    net = Network(settings=Settings(fragment_size=150)).established().hold()
+    net.west.rekey()
+    request = tuple(net.east.inbox)
+    assert len(request) > 2
+    while net.east.inbox:
+        net.east.take()
+    answer = [datagram.data for datagram in net.west.inbox]
+    net.west.inbox.clear()
+    for datagram in request:
+        net.receive(net.east, datagram)
+    assert [datagram.data for datagram in net.west.inbox] == answer
+
+
 def test_the_keys_of_each_ike_sa_are_told_where_that_is_wanted() -> None:
     net = Network(settings=Settings(key_log=True)).established()
     net.west.rekey(ike=True)

@@ -19,8 +19,9 @@ from ikeclone.ike.sa import IkeSa, State
 from ikeclone.numbers import ExchangeType, KeMethod, NotifyType, PayloadType
 from ikeclone.wire.message import Header, build_message, build_payloads
 from ikeclone.wire.payloads import KeyExchange, Nonce, Notify, Payload, Proposal, Sa, TsI, TsR
+from tests.pair.groups import ask
 from tests.pair.network import EAST, WEST, Network
-from tests.pair.scenario import assert_one_tunnel, by_hand, deleted, ike_sa, notifies, only_child
+from tests.pair.scenario import assert_one_tunnel, by_hand, cross, deleted, ike_sa, notifies, only_child
 
 TO_WEST, TO_EAST = Path(WEST, EAST), Path(EAST, WEST)
 REFUSAL = build_payloads((Notify(NotifyType.INVALID_SYNTAX),))
@@ -76,6 +77,20 @@ def test_a_peer_that_rekeys_one_child_sa_twice() -> None:
     east.take()
     assert notifies(west, 1) == {NotifyType.TEMPORARY_FAILURE}
     assert len(east.children) == 2
+
+
+def test_a_peer_that_rekeys_one_child_sa_twice_while_we_do() -> None:
+    """Its first request has made a rival of ours; another one would have no place."""
+    net = by_hand()
+    west, east = net.sides
+    cross(net, "none")
+    only = next(child for child in east.children if child.state is ChildState.REKEYING)
+    only.state = ChildState.INSTALLED
+    answered = len(east.inbox)
+    ask(east, RekeyChild(ike_sa(east), only))
+    west.take(len(west.inbox) - 1)
+    assert notifies(east, answered) == {NotifyType.TEMPORARY_FAILURE}
+    assert len(west.children) == 2
 
 
 def answer(net: Network, exchange: Exchange, first: PayloadType, plaintext: bytes) -> None:
