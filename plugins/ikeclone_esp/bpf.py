@@ -78,6 +78,11 @@ def only_worker(family: AddressFamily, worker: int, workers: int) -> tuple[Instr
     )
 
 
+def nothing() -> tuple[Instruction, ...]:
+    """Classic BPF for a socket that wants no packet."""
+    return ((_RETURN, 0, 0, 0),)
+
+
 def steer_group(member: socket, program: Sequence[Instruction]) -> None:
     """Give the SO_REUSEPORT group of a socket the program that chooses among its members."""
     _attach(member, _SO_ATTACH_REUSEPORT_CBPF, program)

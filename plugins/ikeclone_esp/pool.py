@@ -33,6 +33,7 @@ class Pool:
         self.table = counters.Table(self._counters, len(cpus))
         self._handover = [sockets.handover() for _ in cpus]
         self._sockets: dict[str, list[socket.socket]] = {}
+        self._heeding: list[socket.socket] = []
         self._workers: list[WorkerProcess] = []
         self._stopping = False
         self.raw = self._open_raw()
@@ -43,6 +44,8 @@ class Pool:
         for version, family in ((4, socket.AF_INET), (6, socket.AF_INET6)):
             try:
                 self._sockets[messages.raw_socket(version)] = sockets.raw(family, len(self.cpus))
+                if family == socket.AF_INET6:
+                    self._heeding.append(sockets.heed_packet_too_big())
             except OSError as error:
                 log.info("no raw ESP over IPv%d: %s", version, error.strerror)
             else:
@@ -110,6 +113,7 @@ class Pool:
             sockets.close(members)
         for pair in self._handover:
             sockets.close(list(pair))
+        sockets.close(self._heeding)
         self.tun.close()
         self.table.close()
         os.close(self._counters)

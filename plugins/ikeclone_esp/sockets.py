@@ -14,6 +14,7 @@ UDP_GRO: Final = 104
 _SO_SNDBUFFORCE, _SO_RCVBUFFORCE = 32, 33
 _BUFFER: Final = 8 << 20  # some milliseconds at 10 Gbit/s
 _IPPROTO_ESP: Final = 50
+_IPV6_RECVERR: Final = 25
 
 
 def encapsulated(first: socket.socket, workers: int) -> list[socket.socket]:
@@ -80,6 +81,23 @@ def raw(family: socket.AddressFamily, workers: int) -> list[socket.socket]:
         close(made)
         raise
     return made
+
+
+def heed_packet_too_big() -> socket.socket:
+    """A raw socket that receives nothing: while it is open, the kernel learns the path MTU of ESP over IPv6 (RFC 8201).
+
+    It passes over what routers say of it unless an unconnected raw socket wants to know of errors, as this one does,
+    which has no room to keep them. Raises OSError.
+    """
+    sock = socket.socket(socket.AF_INET6, socket.SOCK_RAW, _IPPROTO_ESP)
+    try:
+        bpf.filter_socket(sock, bpf.nothing())
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 0)
+        sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_RECVERR, 1)
+    except OSError:
+        sock.close()
+        raise
+    return sock
 
 
 def handover() -> tuple[socket.socket, socket.socket]:
