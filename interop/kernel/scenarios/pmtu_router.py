@@ -57,8 +57,8 @@ def tunnel(
     east, west = lab.ikeclone(EAST, common), lab.ikeclone(settings={**common, **settings})
     up(west)
     for host, here, other, there in ((sunset, WEST, sunrise, EAST), (sunrise, EAST, sunset, WEST)):
+        transfer(host, other, HOSTS[there.name])
         for addresses in (HOSTS, HOSTS6):
-            transfer(host, other, addresses[there.name])
             check(host, addresses[here.name], addresses[there.name], NARROW - overhead)
     expect("exit codes", [west.stop(), east.stop()], [0, 0])
     for forgetful in (lab.west, lab.east, sunset, sunrise):
