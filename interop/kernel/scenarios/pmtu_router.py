@@ -5,11 +5,10 @@ from contextlib import contextmanager
 
 from ikeclone.demo.namespaces import Namespace, end
 from interop.kernel.lab import KernelLab, up
-from interop.kernel.scenarios.families import EAST6, WEST6
 from interop.kernel.scenarios.forwarding import HOSTS, behind
 from interop.kernel.scenarios.pmtu import ESP, HOSTS6, NARROW, NETS, UDP, check, with_ipv6
 from interop.kernel.scenarios.streams import await_listening
-from interop.lab import EAST, WEST, expect
+from interop.lab import EAST, EAST6, WEST, WEST6, expect
 
 WAN = "wan0"
 OUTER = ("198.51.100.1", "203.0.113.1")

@@ -13,6 +13,7 @@ from interop.kernel.strongswan import KernelStrongSwan
 from interop.lab import EAST, WEST, expect
 
 ALL = set(CPUS)
+Hosts = tuple[Namespace, str, str]  # who pings, from which address, to which
 
 
 class Step(NamedTuple):
@@ -39,21 +40,26 @@ REPLIES = {0: 2, 1: 0, 2: 3, 3: 1}  # the CPU of the SA of west that has the rep
 
 def run(lab: KernelLab) -> None:
     steps(lab, lab.strongswan(EAST, per_cpu_sas="yes", start_action="trap"))
+    forward(lab)
 
 
-def steps(lab: KernelLab, peer: KernelStrongSwan) -> None:
-    """All steps, with ikeclone at west."""
-    west = lab.ikeclone(settings={"clones": "yes"})
+def steps(lab: KernelLab, peer: KernelStrongSwan, hosts: Hosts | None = None, **settings: str | None) -> None:
+    """All steps but forwarding, with ikeclone at west, which has these settings."""
+    west = lab.ikeclone(settings={"clones": "yes", **settings})
     up(west)
     for step in STEPS:
-        expect_path(lab, step.cpu, step.sent, step.received)
+        expect_path(lab, step.cpu, step.sent, step.received, hosts)
         await_clones(lab, west, peer, step.west, step.east)
-    each_on_its_own(lab)
+    each_on_its_own(lab, hosts)
     for rekey in (lambda: west.command("rekey", "gw"), peer.rekey_children):
         renew_children(lab, west, rekey)
         await_clones(lab, west, peer, ALL, ALL)
-        each_on_its_own(lab)
-    forward(lab)
+        each_on_its_own(lab, hosts)
+    expect_unused_fallback(lab)
+
+
+def expect_unused_fallback(lab: KernelLab) -> None:
+    """Nothing has gone by the fallback since it was made."""
     expect("packets on the new fallback", [state.packets for state in states(lab.west) if state.cpu is None], [0, 0])
 
 
@@ -67,7 +73,7 @@ def await_clones(lab: KernelLab, west: KernelDaemon, peer: KernelStrongSwan, our
     lab.wait(lambda: west.settled("gw"), "ikeclone without a clone on its way")
 
 
-def each_on_its_own(lab: KernelLab, hosts: tuple[Namespace, str, str] | None = None) -> None:
+def each_on_its_own(lab: KernelLab, hosts: Hosts | None = None) -> None:
     """A ping on each CPU goes out on the SA of that CPU, its reply comes on the SA of the same CPU of east."""
     for cpu in CPUS:
         expect_path(lab, cpu, cpu, REPLIES[cpu], hosts)
@@ -79,11 +85,10 @@ def forward(lab: KernelLab) -> None:
         behind(lab.west, WEST, sunset)
         behind(lab.east, EAST, sunrise)
         each_on_its_own(lab, (sunset, HOSTS[WEST.name], HOSTS[EAST.name]))
+    expect_unused_fallback(lab)
 
 
-def expect_path(
-    lab: KernelLab, cpu: int, sent: int | None, received: int | None, hosts: tuple[Namespace, str, str] | None = None
-) -> None:
+def expect_path(lab: KernelLab, cpu: int, sent: int | None, received: int | None, hosts: Hosts | None = None) -> None:
     """A ping on a CPU, between other hosts than the gateways if named: the SAs of west that carry it and its reply."""
     before = {state.spi: state.packets for state in states(lab.west)}
     replies = ping(*(hosts or (lab.west, WEST.inner, EAST.inner)), 1, (cpu,))
