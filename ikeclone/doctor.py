@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import platform
 import socket
@@ -14,7 +15,9 @@ from ikeclone import backends
 from ikeclone.backend import Backend
 from ikeclone.control.models import DoctorReport, Finding, Verdict
 from ikeclone.errors import BackendError
+from ikeclone.ike.nat import PORT as NAT_PORT
 from ikeclone.kernel_settings import examine_kernel
+from ikeclone.net import IKE_PORT
 from ikeclone.steering import GROUP as STEERING
 from ikeclone.steering import Settings, Steering
 
@@ -28,7 +31,9 @@ _UDP_ENCAP, _ESP_IN_UDP = 100, 2
 
 async def examine(running: Backend | None = None) -> DoctorReport:
     """Try everything out; `running` is the data plane of the daemon that asks."""
-    findings = [*_machine(), *_capabilities(), *await _data_planes(running), _udp_encapsulation(), *examine_kernel()]
+    ports = [] if running is not None else _ports()  # the daemon that asks has them
+    findings = [*_machine(), *_capabilities(), *ports, *await _data_planes(running), _udp_encapsulation()]
+    findings += examine_kernel()
     return DoctorReport(findings=[*findings, *await _devices()])
 
 
@@ -52,6 +57,20 @@ def _capabilities() -> Iterator[Finding]:
     for bit, (name, purpose) in _CAPABILITIES.items():
         if not effective >> bit & 1:
             yield _finding(name, "warning", f"missing: {purpose}", "run this as root")
+
+
+def _ports() -> Iterator[Finding]:
+    """Whether somebody else has a port of IKE, on any address."""
+    for port in (IKE_PORT, NAT_PORT):
+        for family in (socket.AF_INET, socket.AF_INET6):
+            try:
+                with socket.socket(family, socket.SOCK_DGRAM) as sock:
+                    sock.bind(("", port))
+            except OSError as error:
+                if error.errno == errno.EADDRINUSE:
+                    text = "in use: another IKE daemon is running"
+                    yield _finding(f"UDP port {port}", "warning", text, f"ss -lunp sport = :{port} says which: stop it")
+                    break
 
 
 async def _data_planes(running: Backend | None) -> list[Finding]:

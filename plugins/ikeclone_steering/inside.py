@@ -61,6 +61,8 @@ class Inside:
         for name in self._said:
             link = present.get(name)
             if link is None:
+                if not self._said[name]:
+                    log.warning("steering-inside=%s: there is no such device yet", name)
                 self._said[name] = f"none on {name}: there is no such device"
             elif link.index not in self._taken:
                 self._taken.add(link.index)

@@ -27,6 +27,7 @@ from ikeclone.backend import (
 from ikeclone_xfrm import cards, sockets
 from ikeclone_xfrm.connections import Connections
 from ikeclone_xfrm.counting import used_up
+from ikeclone_xfrm.foreign import company
 from ikeclone_xfrm.half import Half, Key, key_of
 from ikeclone_xfrm.numbers import Msg
 from ikeclone_xfrm.pair import Pair
@@ -78,7 +79,7 @@ class XfrmBackend:
     async def probe(self) -> str:
         """Find out what the kernel can; raises BackendError, with the reason, when it cannot do ESP for us."""
         self._kernel = await probe()
-        return f"clones: {_BOUND if self._kernel.per_cpu else _UNBOUND}"
+        return f"clones: {_BOUND if self._kernel.per_cpu else _UNBOUND}{await company()}"
 
     async def start(self) -> None:
         await self.probe()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from importlib.metadata import EntryPoint
 from pathlib import Path
+from socket import AF_INET, SOCK_DGRAM, socket
 
 import pytest
 
@@ -78,6 +79,26 @@ def test_settings_that_drop_packets_come_with_advice(monkeypatch: pytest.MonkeyP
         "165:",
         "sysctl net.core.xfrm_acq_expires=30",
     )
+
+
+@pytest.mark.root
+def test_ports_that_somebody_has_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def listening() -> tuple[DoctorReport, DoctorReport]:
+        with socket(AF_INET, SOCK_DGRAM) as other:
+            other.bind(("127.0.0.1", 4500))
+            return await doctor.examine(), await doctor.examine(Willing())
+
+    install(monkeypatch, esp="Willing")
+    namespace = Namespace()
+    try:
+        namespace.run("ip", "link", "set", "lo", "up")
+        alone, running = namespace.call(listening())
+    finally:
+        namespace.close()
+    finding = of(alone, "UDP port 4500")
+    assert (finding.verdict, finding.text) == ("warning", "in use: another IKE daemon is running")
+    assert [each for each in alone.findings if each.subject == "UDP port 500"] == []
+    assert [each for each in running.findings if each.subject.startswith("UDP port")] == []
 
 
 async def test_modules_that_are_missing_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from collections.abc import Callable, Coroutine
 from contextlib import closing
 from dataclasses import replace
@@ -14,9 +15,11 @@ import pytest
 from pyroute2 import AsyncIPRoute
 
 from ikeclone.backend import BackendError, Handling, Mark
+from ikeclone_xfrm.foreign import company
 from ikeclone_xfrm.listener import Listener
 from ikeclone_xfrm.numbers import Msg
 from ikeclone_xfrm.routes import TABLE, Routes
+from ikeclone_xfrm.sockets import exempt
 from ikeclone_xfrm.trap import Trap
 from ikeclone_xfrm.xfrm import AsyncXfrm
 
@@ -90,6 +93,22 @@ def test_a_policy_that_somebody_deletes_is_put_back_as_it_was(
         in_namespace(check())
     assert "gw: somebody deleted a policy in the kernel: it is put back" in caplog.text
     assert "somebody flushed the kernel's policies: ours are put back" in caplog.text
+
+
+def test_what_others_have_is_counted(in_namespace: Run) -> None:
+    async def check() -> None:
+        xfrm = await connected()
+        trap = Trap(xfrm, POLICY, REQID, lambda _: None)
+        await trap.install(POLICY)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            exempt(sock)
+            assert await company() == ""
+        await ip(f"xfrm policy add src 10.9.0.0/24 dst 10.8.0.0/24 dir out {TEMPLATE}")
+        await ip("xfrm state allocspi src 10.9.0.1 dst 10.8.0.1 proto esp reqid 7")
+        assert await company() == "; somebody else has 1 policies and 1 states here"
+        xfrm.close()
+
+    in_namespace(check())
 
 
 async def policies(xfrm: AsyncXfrm) -> list[tuple[int, int, int]]:
