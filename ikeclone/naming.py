@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from importlib.metadata import entry_points
 from typing import Final
 
+from ikeclone.backend import ChildSa
 from ikeclone.ike.actions import Action, InstallChild, Route, Unroute
 from ikeclone.ike.tunnel import Tunnel
 from ikeclone.resolver import GROUP, Names, Resolver, Way
@@ -35,7 +36,7 @@ class Naming:
         """An action was done by the data plane."""
         match action:
             case InstallChild(sa):
-                self._learn(sa.connection)
+                self._learn(sa)
             case Route(policy) if not policy.addresses:
                 self._names.pop(policy.connection, None)
             case Unroute(connection):
@@ -53,13 +54,16 @@ class Naming:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
-    def _learn(self, connection: str) -> None:
-        tunnel = self._tunnels.get(connection)
+    def _learn(self, sa: ChildSa) -> None:
+        tunnel = self._tunnels.get(sa.connection)
         if tunnel is None or tunnel.connection.ignore_peer_dns or not (tunnel.irac.addresses and tunnel.irac.dns):
             return
         irac, interface = tunnel.irac, tunnel.connection.handling.interface
         device = None if interface is None else interface.name
-        self._names[connection] = Names(connection, irac.dns, irac.domains, irac.addresses[0], device)
+        # Domains are for those whose other traffic goes elsewhere (RFC 8598 section 1).
+        everything = any(not network.prefixlen for each in sa.remote for network in each.networks())
+        domains = () if everything else irac.domains
+        self._names[sa.connection] = Names(sa.connection, irac.dns, domains, irac.addresses[0], device)
 
     def _tell(self) -> None:
         if self._resolver is not None and (self._task is None or self._task.done()):

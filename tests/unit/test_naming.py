@@ -6,12 +6,12 @@ import asyncio
 import logging
 from dataclasses import replace
 from importlib.metadata import EntryPoint
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 
 import pytest
 
 from ikeclone import naming
-from ikeclone.backend import Handling, Interface
+from ikeclone.backend import Handling, Interface, TrafficSelector
 from ikeclone.ike.actions import ActivateChild, InstallChild, Route, Unroute
 from ikeclone.naming import Naming
 from ikeclone.resolver import GROUP, Names, Way
@@ -80,6 +80,14 @@ async def test_they_are_used_from_the_first_child_sa_to_the_end_of_the_addresses
     assert Notebook.told == [(), (NAMES,), (), (NAMES,), ()]
     await kept.stop()
     assert len(Notebook.told) == 5
+
+
+async def test_with_all_traffic_in_the_tunnel_all_names_are() -> None:
+    kept = keeper(given())
+    kept.told(InstallChild(replace(SA, remote=(TrafficSelector.of(ip_network("0.0.0.0/0")),))))
+    await settle()
+    assert Notebook.told == [(replace(NAMES, domains=()),)]
+    await kept.stop()
 
 
 async def test_the_end_undoes_all_of_it_and_waits_only_so_long(monkeypatch: pytest.MonkeyPatch) -> None:
