@@ -138,9 +138,9 @@ class Lab:
         """
         if self._daemon:
             self._daemon.stop()
-        conf = _section("config setup", setup or {}) + _section("conn gw", IPSEC_CONF | dict(settings or {}))
+        conf = section("config setup", setup or {}) + section("conn gw", IPSEC_CONF | dict(settings or {}))
         for name, more in (others or {}).items():
-            conf += _section(f"conn {name}", {"also": "gw", **more})
+            conf += section(f"conn {name}", {"also": "gw", **more})
         secrets = "".join(f"{line}\n" for line in (f'@west @east : PSK "{secret}"', *lines))
         if ppk:
             secrets += ': PPKS "{}" "{}"\n'.format(*ppk)
@@ -200,7 +200,7 @@ class Lab:
         return judge(self._capture.file, self.ikeclone.keys)
 
 
-def _section(title: str, settings: Mapping[str, str]) -> str:
+def section(title: str, settings: Mapping[str, str]) -> str:
     """A section of ipsec.conf."""
     return "\n".join([title, *(f"    {key}={value}" for key, value in settings.items()), ""])
 

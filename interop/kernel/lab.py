@@ -19,7 +19,7 @@ from interop.kernel.cpus import CPUS as CPUS
 from interop.kernel.cpus import seeing
 from interop.kernel.libreswan import Libreswan
 from interop.kernel.strongswan import KernelStrongSwan
-from interop.lab import EAST, IPSEC_CONF, WEST, scratch
+from interop.lab import EAST, IPSEC_CONF, WEST, scratch, section
 from interop.swanctl import SECRET, End
 
 CONNECTION_NAME = "gw"
@@ -99,10 +99,12 @@ class KernelLab:
         settings: Mapping[str, str | None] | None = None,
         setup: str = "",
         cpus: Collection[int] = CPUS,
+        others: Mapping[str, Mapping[str, str]] | None = None,
     ) -> KernelDaemon:
         """Start our daemon on one side, with the connection `gw`; `settings` add to it, or with None leave one out.
 
-        `setup` is a line of `config setup`. Only `cpus` are online to it.
+        `setup` is a line of `config setup`. Only `cpus` are online to it. The `others` are connections that say what
+        `gw` does but for these settings.
         """
         side = self.side(end)
         directory = self.logs / side.name
@@ -110,6 +112,7 @@ class KernelLab:
         wanted = {**IPSEC_CONF, **(settings or {})}
         lines = [f"    {key}={value}" for key, value in wanted.items() if value is not None]
         conf = "\n".join(["config setup", f"    {setup}", "conn gw", *lines, ""])
+        conf += "".join(section(f"conn {name}", {"also": "gw", **more}) for name, more in (others or {}).items())
         secrets = f'@west @east : PSK "{SECRET}"\n'
         daemon = KernelDaemon(side, directory, conf, secrets, self._sockets / f"{side.name}.sock")
         daemon.cpus = cpus

@@ -1,42 +1,33 @@
-"""Every algorithm for IKE, and every one for ESP that ikeclone's own data plane has, with a rekey of each suite."""
+"""Every algorithm for IKE, and every one for ESP that ikeclone's own data plane has, with rekeys of each suite."""
 
 from itertools import cycle
 
 from ikeclone.control.models import Down, Rekey, Up
 from interop.lab import Lab, expect
 
-SIZES = (128, 192, 256)
-IKE_CIPHERS = [f"aes{size}{mode}" for mode in ("", "ctr") for size in SIZES]
-IKE_AEADS = [f"aes{size}{mode}{icv}" for mode in ("gcm", "ccm") for icv in (8, 12, 16) for size in SIZES]
 HASHES = ["sha1", "sha256", "sha384", "sha512", "aesxcbc", "aescmac"]
+CIPHERS = ["aes128", "aes192", "aes256", "aes128ctr", "aes192ctr", "aes256ctr"]
+AEADS = ["aes128gcm8", "aes192gcm12", "aes256gcm16", "aes256ccm8", "aes128ccm12", "aes192ccm16", "chacha20poly1305"]
 GROUPS = ["modp2048", "modp3072", "modp4096", "modp6144", "modp8192", "ecp256", "ecp384", "ecp521"]
 GROUPS += ["ecp256bp", "ecp384bp", "ecp512bp", "x25519", "x448"]
-ESP = ["chacha20poly1305", *(f"aes{size}gcm16" for size in SIZES)]
-ESP += [f"aes{size}-{integrity}" for integrity in ("sha256", "sha384", "sha512") for size in SIZES]
+ESP = ["chacha20poly1305", "aes128gcm16", "aes192gcm16", "aes256gcm16"]
+ESP += [f"aes{size}-{integrity}" for integrity in ("sha256", "sha384", "sha512") for size in (128, 192, 256)]
 
 
 def run(lab: Lab) -> None:
-    suites = list(zip(ike_suites(), cycle(ESP), cycle(GROUPS[::-1]), strict=False))
-    lab.strongswan.start(
-        connection={"proposals": ", ".join(ike for ike, _, _ in suites)},
-        child={"esp_proposals": ", ".join(f"{esp}-{group}" for _, esp, group in suites)},
-    )
-    conns = {f"suite{n}": {"ike": ike, "esp": f"{esp}-{group}"} for n, (ike, esp, group) in enumerate(suites)}
+    ike = [f"{cipher}-{integrity}" for cipher, integrity in zip(CIPHERS, HASHES, strict=True)] + AEADS
+    ike = [f"{ciphers}-prf{prf}-{group}" for ciphers, group, prf in zip(ike, GROUPS, cycle(HASHES), strict=False)]
+    # A Child SA has keys of its own exchange when it is rekeyed; the group is another one than the IKE SA's.
+    esp = [f"{suite}-{group}" for suite, group in zip(ESP, reversed(GROUPS), strict=True)]
+    lab.strongswan.start(connection={"proposals": ", ".join(ike)}, child={"esp_proposals": ", ".join(esp)})
+    conns = {f"suite{n}": {"ike": one, "esp": other} for n, (one, other) in enumerate(zip(ike, esp, strict=True))}
     lab.start_ikeclone(others=conns)
     for name in conns:
         try_suite(lab, name)
 
 
-def ike_suites() -> list[str]:
-    """Each cipher once, with each PRF, integrity and key exchange in turn."""
-    plain = [f"{cipher}-{integrity}" for cipher, integrity in zip(IKE_CIPHERS, HASHES, strict=True)]
-    keyed = zip(cycle(HASHES), cycle(GROUPS))
-    every = [*plain, *IKE_AEADS, "chacha20poly1305"]
-    return [f"{ciphers}-prf{prf}-{group}" for ciphers, (prf, group) in zip(every, keyed, strict=False)]
-
-
 def try_suite(lab: Lab, name: str) -> None:
-    """Up, pings both ways, a rekey of the Child SA with a key exchange of its own and of the IKE SA, pings, down."""
+    """Up, rekeys of the Child SA and the IKE SA, pings both ways before and after, down."""
     lab.ikeclone.call(Up(name=name))
     expect(f"replies with {name}", lab.ping(), 2)
     lab.ikeclone.call(Rekey(name=name))
