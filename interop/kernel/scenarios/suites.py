@@ -1,4 +1,4 @@
-"""Every algorithm of ESP that both sides have in the kernel, ikeclone's and strongSwan's, with a rekey of each suite."""
+"""Every algorithm of ESP in the kernel that both sides know, ikeclone and strongSwan, with a rekey of each suite."""
 
 from ikeclone.control.models import Down, Rekey, Up
 from interop.kernel.lab import KernelLab
