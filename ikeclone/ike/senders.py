@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 
 from ikeclone.backend import Counters
 from ikeclone.ike.actions import ActivateChild, DeactivateChild
-from ikeclone.ike.child import Child, ChildState
+from ikeclone.ike.child import Child
 from ikeclone.ike.clones import Clones
 from ikeclone.ike.host import Host
 from ikeclone.ike.sa import IkeSa
@@ -54,8 +54,7 @@ class Senders:
 
     def serve_on_proof(self, sa: IkeSa, child: Child) -> None:
         """Send on this SA once the peer shows that it has our answer: by a later request or by deleting the old SA."""
-        if child.state is ChildState.INSTALLED and not child.active:
-            self._awaiting[child] = sa.responses.newest + sa.responses.size
+        self._awaiting[child] = sa.responses.newest + sa.responses.size
 
     def serve_later(self, sa: IkeSa, child: Child, now: float) -> None:
         """Send on an SA of the peer's on proof, or when our answer has had time to arrive.

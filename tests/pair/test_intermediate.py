@@ -8,10 +8,11 @@ from ikeclone.backend import Path
 from ikeclone.crypto.registry import parse_ike
 from ikeclone.ike.actions import Kind
 from ikeclone.ike.host import Settings
+from ikeclone.ike.intermediate import Intermediate
 from ikeclone.ike.sa import State
 from ikeclone.numbers import ExchangeType, KeMethod, NotifyType
 from ikeclone.wire.message import Header, Message, parse_message
-from ikeclone.wire.payloads import Notify
+from ikeclone.wire.payloads import KeyExchange, Notify
 from tests.pair.network import EAST, IKE, WEST, Network
 
 HYBRID = f"{IKE}-ke1_mlkem768"
@@ -205,3 +206,14 @@ def test_additional_exchanges_of_a_peer_that_does_not_say_how_are_refused(monkey
     net.run(1)
     assert "NO_PROPOSAL_CHOSEN" in net.west.kinds(Kind.FAILED)[-1].text
     assert any("without IKE_INTERMEDIATE" in report.text for report in net.east.reports)
+
+
+def test_an_exchange_with_another_method_than_agreed_on_ends_the_half_open_sa(monkeypatch: pytest.MonkeyPatch) -> None:
+    both = {"ike": parse_ike("aes_gcm256-sha2_256-dh31-ke1_mlkem768")}
+    net = Network(west=both, east=both)
+    other = KeyExchange(KeMethod.CURVE25519, bytes(32))
+    monkeypatch.setattr(Intermediate, "request", lambda self, now: (other,))
+    net.west.up()
+    net.run(1)
+    assert any("where ML_KEM_768 was agreed on" in report.text for report in net.east.reports)
+    assert "INVALID_SYNTAX" in net.west.kinds(Kind.FAILED)[-1].text

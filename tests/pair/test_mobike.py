@@ -8,14 +8,17 @@ from ipaddress import ip_address
 import pytest
 
 from ikeclone.backend import Path
-from ikeclone.connection import Choice, Timing
+from ikeclone.connection import Auto, Choice, Timing
 from ikeclone.ike.actions import Datagram, Kind
+from ikeclone.ike.host import Settings
+from ikeclone.ike.informational import Liveness
 from ikeclone.ike.mobike import MAX_CLAIMS
 from ikeclone.ike.probes import Tell
 from ikeclone.ike.sa import State
 from ikeclone.numbers import ExchangeType, NotifyType
+from tests.pair.groups import ask
 from tests.pair.nat import Nat
-from tests.pair.network import EAST, WEST, Network, Side
+from tests.pair.network import EAST, NAME, WEST, Network, Side
 from tests.pair.scenario import assert_carries, ike_sa, notifies
 from tests.pair.test_strays import MALFORMED, answer
 
@@ -309,6 +312,20 @@ def test_a_cookie_that_comes_back_late(net: Network) -> None:
     assert_carries(net)
 
 
+def test_packets_bring_up_a_child_sa_where_the_ike_sa_has_moved() -> None:
+    net = mobile(auto=Auto.ONDEMAND)
+    net.west.endpoint.tunnels[NAME].up(net.now, ike_only=True)
+    net.settle(net.west)
+    net.run(1)
+    net.west.addresses(ROAMED)
+    net.run(1)
+    assert net.west.backend.policies[NAME].path == ike_sa(net.west).path
+    net.west.packet(0)
+    net.run(1)
+    assert between(net, ROAMED)
+    assert net.west.children
+
+
 def test_a_search_goes_with_the_request_that_is_under_way(net: Network) -> None:
     """No empty request is needed to find the way that works."""
     net.hold()
@@ -390,10 +407,16 @@ def test_moving_on_before_the_peer_has_refused() -> None:
     assert not net.west.kinds(Kind.FAILED)
 
 
-def test_two_claims_while_the_cookie_has_to_wait(net: Network) -> None:
-    """East's rekey of the IKE SA must be answered first; both cookies then go where the peer was heard last."""
-    net.hold()
-    net.east.rekey(ike=True)
+@pytest.mark.parametrize("ike", [False, True])
+def test_two_claims_while_the_cookie_has_to_wait(ike: bool) -> None:
+    """Other requests must be answered first; both cookies then go where the peer was heard last."""
+    common = {"mobike": True, "timing": Timing(margin=60)}
+    net = Network(west=common, east=common, settings=Settings(window=2)).established().hold()
+    if ike:
+        net.east.rekey(ike=True)
+    else:
+        for _ in range(2):
+            ask(net.east, Liveness(ike_sa(net.east)))
     net.west.addresses(ROAMED)
     update = net.east.inbox.popleft()
     for address in (FORGED, ROAMED):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from ipaddress import ip_address
+
 import pytest
 
 from ikeclone.ike.actions import Datagram
 from ikeclone.ike.host import Settings
-from ikeclone.numbers import ExchangeType
+from ikeclone.numbers import ExchangeType, NotifyType
 from ikeclone.wire.message import Header, build_message, parse_message
+from ikeclone.wire.payloads import Notify
 from tests.pair.network import Network, Side
 from tests.pair.scenario import ike_sa
 
@@ -55,6 +59,14 @@ def test_a_request_that_lacks_a_payload_is_not_answered() -> None:
     message = parse_message(request.data)
     assert answers(net, rewritten(request, message.header, len(message.payloads) - 1)) == []
     assert net.east.endpoint.counters == {"ike_sa_init refused: invalid_syntax": 1}
+
+
+def test_who_comes_from_where_no_connection_leads_is_refused() -> None:
+    net, request = asking()
+    stranger = replace(request, path=replace(request.path, local=ip_address("198.51.100.9")))
+    (answer,) = answers(net, stranger)
+    assert [notify.type for notify in parse_message(answer).all(Notify)] == [NotifyType.NO_PROPOSAL_CHOSEN]
+    assert half_open(net.east) == 0
 
 
 def test_a_repeated_request_gets_the_same_octets_for_a_while() -> None:

@@ -256,3 +256,16 @@ def test_reauthentication_that_fails_leaves_both_where_they_are() -> None:
     assert [sa for sa in net.west.endpoint.ike_sas() if sa.state is State.ESTABLISHED] == [before]
     assert not [report for side in net.sides for report in side.kinds(Kind.IKE_DOWN, Kind.CHILD_DOWN)]
     agree(net)
+
+
+def test_a_peer_that_asks_for_an_ike_sa_of_its_own_for_one_of_them_gets_it() -> None:
+    """What that one had on the IKE SA of the other is deleted there, and the other one stays."""
+    net = both_up()
+    tunnel(net.west, OTHER).ask(net.now)
+    net.settle(net.west)
+    net.run(60)
+    assert living(net.west) == living(net.east) == [State.ESTABLISHED, State.ESTABLISHED]
+    assert counts(net) == [[1, 1], [1, 1]]
+    for side in net.sides:
+        assert tunnel(side, NAME).ike is not tunnel(side, OTHER).ike
+    agree(net)

@@ -12,12 +12,13 @@ from ikeclone.crypto.registry import parse_esp, parse_ike
 from ikeclone.ike.actions import Kind
 from ikeclone.ike.child import ChildState
 from ikeclone.ike.exchange import Exchange
+from ikeclone.ike.host import Settings
 from ikeclone.ike.informational import DeleteChildren, DeleteIke, Liveness, Withdraw
 from ikeclone.ike.opening import MAX_RESTARTS
 from ikeclone.ike.rekey_child import RekeyChild
 from ikeclone.ike.sa import IkeSa, State
 from ikeclone.numbers import ExchangeType, KeMethod, NotifyType, PayloadType
-from ikeclone.wire.message import Header, build_message, build_payloads
+from ikeclone.wire.message import Header, build_message, build_payloads, parse_message
 from ikeclone.wire.payloads import KeyExchange, Nonce, Notify, Payload, Proposal, Sa, TsI, TsR
 from tests.pair.groups import ask
 from tests.pair.network import EAST, WEST, Network
@@ -256,3 +257,17 @@ def test_an_answer_to_ike_sa_init_without_an_spi() -> None:
     net.west.endpoint.receive(answer[:8] + bytes(8) + answer[16:], TO_WEST, net.now)
     net.settle(net.west)
     assert "the IKE_SA_INIT response does not fit the request" in net.west.kinds(Kind.FAILED)[-1].text
+
+
+def test_a_rekey_that_waits_for_its_turn_and_finds_its_sa_going() -> None:
+    """The peer takes one request at a time: nothing is asked for in vain, and no SPI is kept."""
+    net = Network(settings=Settings(window=1), west={"clones": 0}, east={"clones": 0}).established().hold()
+    west = net.west
+    sa, child = ike_sa(west), only_child(west)
+    for exchange in (Liveness(sa), DeleteChildren(sa, (child,)), RekeyChild(sa, child)):
+        ask(west, exchange)
+    net.release()
+    net.run(1)
+    assert [side.children for side in net.sides] == [[], []]
+    assert not any(parse_message(d.data).header.exchange is ExchangeType.CREATE_CHILD_SA for d in net.seen)
+    net.assert_consistent()

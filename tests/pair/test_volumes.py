@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from ikeclone.backend import SEQUENCE_NUMBERS, Expire, Limits, Volume
+from ikeclone.connection import Timing
 from ikeclone.crypto.registry import parse_esp
 from ikeclone.ike.actions import Kind
 from ikeclone.ike.child import Child, ChildState
@@ -127,6 +128,16 @@ def test_without_rekeying_the_sa_ends() -> None:
     assert [side.children for side in net.sides] == [[], []]
     assert net.west.kinds(Kind.CHILD_REKEYED) == []
     net.assert_consistent()
+
+
+def test_without_rekeying_the_sa_ends_with_its_lifetime() -> None:
+    settings = {"clones": 0, "rekey": False, "timing": Timing(child_lifetime=300)}
+    net = Network(west=settings, east=settings).established()
+    net.run(290)
+    assert [len(side.children) for side in net.sides] == [1, 1]
+    net.run(20)
+    assert [side.children for side in net.sides] == [[], []]
+    assert len(list(net.west.endpoint.ike_sas())) == 1
 
 
 def test_the_limit_is_heeded_while_the_ike_sa_is_rekeyed() -> None:
