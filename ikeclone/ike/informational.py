@@ -133,8 +133,9 @@ def _delete_children(sa: IkeSa, spis: Sequence[bytes], now: float) -> Payloads:
     by_spi = {child.outbound_spi: child for child in sa.children.values()}
     numbers = dict.fromkeys(int.from_bytes(spi, "big") for spi in spis)
     going = [by_spi[spi] for spi in numbers if spi in by_spi]
-    if sa.requests.changing_children and len(sa.early_deletes) < MAX_EARLY_DELETES:
-        sa.early_deletes.update(spi for spi in numbers if spi not in by_spi)
+    if sa.requests.changing_children:
+        unknown = [spi for spi in numbers if spi not in by_spi]
+        sa.early_deletes.update(unknown[: MAX_EARLY_DELETES - len(sa.early_deletes)])
     ours = tuple(c.inbound_spi.to_bytes(4, "big") for c in going if c.state is not ChildState.DELETING)
     for child in going:
         child.tunnel.children.remove(sa, child, now, by_peer=True)

@@ -169,6 +169,7 @@ def test_a_round_with_another_method_than_agreed_on_ends_it(net: Network) -> Non
         west.take()
     east.take()
     assert notifies(west) == {NotifyType.INVALID_SYNTAX}
+    assert "a key exchange with CURVE25519 where ML_KEM_768 was agreed on" in east.kinds(Kind.IKE_DOWN)[-1].text
     assert not east.backend.reserved
 
 

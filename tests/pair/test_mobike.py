@@ -12,10 +12,11 @@ from ikeclone.connection import Auto, Choice, Timing
 from ikeclone.ike.actions import Datagram, Kind
 from ikeclone.ike.host import Settings
 from ikeclone.ike.informational import Liveness
-from ikeclone.ike.mobike import MAX_CLAIMS
+from ikeclone.ike.mobike import MAX_ADDRESSES, MAX_CLAIMS
 from ikeclone.ike.probes import Tell
 from ikeclone.ike.sa import State
 from ikeclone.numbers import ExchangeType, NotifyType
+from ikeclone.wire.payloads import Notify
 from tests.pair.groups import ask
 from tests.pair.nat import Nat
 from tests.pair.network import EAST, NAME, WEST, Network, Side
@@ -265,10 +266,21 @@ def test_a_nat_is_refused_where_none_may_be() -> None:
     assert all(sa.path.remote == WEST for sa in net.east.backend.installed.values())
 
 
-def test_a_wrong_cookie_ends_the_ike_sa(net: Network) -> None:
+def test_many_addresses_of_a_peer_are_remembered_up_to_a_limit(net: Network) -> None:
+    """And no request goes out on more ways at a time."""
+    many = [ip_address(f"203.0.113.{number}").packed for number in range(1, 100)]
     mobike = ike_sa(net.west).mobike
     assert mobike is not None
-    mobike.heed = lambda message: ()  # type: ignore[method-assign]
+    mobike.remember(Notify(NotifyType.ADDITIONAL_IP4_ADDRESS, address) for address in many)
+    assert len(mobike._theirs) == MAX_ADDRESSES + 1
+    assert len(mobike._possible_ways()) == MAX_ADDRESSES
+
+
+@pytest.mark.parametrize("cookies", [(), (Notify(NotifyType.COOKIE2, bytes(32)),)])
+def test_a_wrong_cookie_ends_the_ike_sa(net: Network, cookies: tuple[Notify, ...]) -> None:
+    mobike = ike_sa(net.west).mobike
+    assert mobike is not None
+    mobike.heed = lambda message: cookies  # type: ignore[method-assign]
     net.west.addresses(ROAMED)
     net.run(0.5)
     assert any("cookie" in report.text for report in net.east.kinds(Kind.IKE_DOWN))

@@ -8,9 +8,12 @@ from ipaddress import ip_address
 import pytest
 
 from ikeclone.connection import Timing
+from ikeclone.ike.informational import Liveness
 from ikeclone.ike.keepalive import KEEPALIVE
+from tests.pair.groups import ask
 from tests.pair.nat import Nat
 from tests.pair.network import WEST, WEST_END, Network
+from tests.pair.scenario import by_hand, ike_sa
 
 OUTSIDE, ELSEWHERE = ip_address("198.51.100.1"), ip_address("198.51.100.2")
 
@@ -67,3 +70,14 @@ def test_liveness_of_the_hidden_side_finds_the_way_again() -> None:
     net.assert_consistent()
     assert net.east.ike is not None
     assert net.east.ike.path.remote == ELSEWHERE
+
+
+def test_without_a_nat_a_peer_is_where_it_was_whatever_the_source_of_a_request() -> None:
+    """The answer goes where the request came from, and nothing else does (RFC 7296 section 2.23)."""
+    net = by_hand()
+    ask(net.west, Liveness(ike_sa(net.west)))
+    request = net.east.inbox.popleft()
+    net.receive(net.east, replace(request, path=replace(request.path, local=ELSEWHERE)))
+    assert net.east.sent[-1].path.remote == ELSEWHERE
+    assert ike_sa(net.east).path.remote == WEST
+    assert all(sa.path.remote == WEST for sa in net.east.backend.installed.values())

@@ -13,13 +13,13 @@ from ikeclone.ike.actions import Kind
 from ikeclone.ike.child import ChildState
 from ikeclone.ike.exchange import Exchange
 from ikeclone.ike.host import Settings
-from ikeclone.ike.informational import DeleteChildren, DeleteIke, Liveness, Withdraw
+from ikeclone.ike.informational import MAX_EARLY_DELETES, DeleteChildren, DeleteIke, Liveness, Withdraw
 from ikeclone.ike.opening import MAX_RESTARTS
 from ikeclone.ike.rekey_child import RekeyChild
 from ikeclone.ike.sa import IkeSa, State
-from ikeclone.numbers import ExchangeType, KeMethod, NotifyType, PayloadType
+from ikeclone.numbers import ExchangeType, KeMethod, NotifyType, PayloadType, ProtocolId
 from ikeclone.wire.message import Header, build_message, build_payloads, parse_message
-from ikeclone.wire.payloads import KeyExchange, Nonce, Notify, Payload, Proposal, Sa, TsI, TsR
+from ikeclone.wire.payloads import Delete, KeyExchange, Nonce, Notify, Payload, Proposal, Sa, TsI, TsR
 from tests.pair.groups import ask
 from tests.pair.network import EAST, WEST, Network
 from tests.pair.scenario import assert_one_tunnel, by_hand, cross, deleted, ike_sa, notifies, only_child
@@ -78,6 +78,50 @@ def test_a_peer_that_rekeys_one_child_sa_twice() -> None:
     east.take()
     assert notifies(west, 1) == {NotifyType.TEMPORARY_FAILURE}
     assert len(east.children) == 2
+
+
+def test_a_peer_that_rekeys_the_ike_sa_twice_while_we_do() -> None:
+    """Its first request has made a rival of ours; another one would have no place."""
+    net = by_hand()
+    west, east = net.sides
+    cross(net, "none", ike=True)
+    (first,) = (sent.data for sent in east.sent[-2:] if not parse_message(sent.data).header.response)
+    sa = ike_sa(east)
+    message = parse_message(first)
+    opened = ike_sa(west).channel.open(message, first)
+    assert opened is not None
+    again = replace(message.header, message_id=message.header.message_id + 1)
+    west.endpoint.receive(seal_raw(sa, again, *opened), TO_WEST, net.now)
+    net.settle(west)
+    assert notifies(east, len(east.inbox) - 1) == {NotifyType.TEMPORARY_FAILURE}
+    assert len(list(west.endpoint.ike_sas())) == 2
+
+
+def test_a_response_of_another_exchange_than_the_request() -> None:
+    net = by_hand()
+    sa = ike_sa(net.west)
+    ask(net.west, Liveness(sa))
+    header = Header(sa.spi_i, sa.spi_r, ExchangeType.CREATE_CHILD_SA, sa.requests.next_id - 1, False, True)
+    net.west.endpoint.receive(seal_raw(ike_sa(net.east), header, *REFUSAL), TO_WEST, net.now)
+    assert net.west.endpoint.counters == {"response without a request": 1}
+    assert_one_tunnel(net)
+
+
+@pytest.mark.parametrize("count", [10, 1000])
+def test_deletes_of_sas_that_we_do_not_know_yet_are_remembered_up_to_a_limit(count: int) -> None:
+    """They may have overtaken the answer that makes the SA: one that waits is heeded, and none costs much."""
+    net = by_hand()
+    west, east = net.sides
+    west.rekey()
+    for start in range(0, count, 100):
+        spis = tuple(spi.to_bytes(4, "big") for spi in range(5000 + start, 5000 + start + min(count, 100)))
+        exchange = DeleteChildren(ike_sa(east), ())
+        exchange.request = lambda now, spis=spis: (Delete(ProtocolId.ESP, spis),)  # type: ignore[misc,method-assign]
+        ask(east, exchange)
+        west.take()
+    assert len(ike_sa(west).early_deletes) == min(count, MAX_EARLY_DELETES)
+    assert_one_tunnel(net)
+    assert not ike_sa(west).early_deletes
 
 
 def test_a_peer_that_rekeys_one_child_sa_twice_while_we_do() -> None:
