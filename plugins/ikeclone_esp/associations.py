@@ -59,13 +59,13 @@ class InboundSa:
         self.window = ReplayWindow(max(sa.replay_window, 64), self.esn)
         self.remote: tuple[str, int] | None = None  # where authentic packets are known to come from
         self._selectors = Selectors(sa.local, sa.remote)
-        self._meter = Meter(sa, report)
+        self.meter = Meter(sa, report)
         self._known: dict[bytes | Flow, bool] = {}
 
     def received(self, packets: int, octets: int) -> None:
         """Count packets that are authentic, new and about to be delivered."""
         self.row.received(packets, octets)
-        self._meter.add(packets, octets)
+        self.meter.add(packets, octets)
 
     def admits(self, packet: memoryview) -> bool:
         """Whether the SA is for this inner packet (RFC 4301 section 5.2). Raises ValueError for what is no packet."""

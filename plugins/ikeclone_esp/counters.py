@@ -23,7 +23,7 @@ REASONS: Final = (
     "no-sa",  # ESP for an SPI that is not ours
     "no-policy",  # a packet for the tunnel that belongs to no connection
     "held",  # waited for an SA in vain
-    "exhausted",  # the sequence numbers are used up
+    "exhausted",  # the SA has carried what it may, or its sequence numbers are used up
     "send",  # the network refused
     "device",  # the TUN refused
 )

@@ -10,7 +10,10 @@ Report = Callable[[Event], None]
 
 
 class Meter:
-    """Tells once when the soft limit is reached and once when the hard one is; from then on the SA is `used_up`."""
+    """Tells once when the soft limit is reached and once when the hard one is.
+
+    From then on the SA is `used_up`, and carries no packet until the daemon removes it, as in the kernel.
+    """
 
     def __init__(self, sa: ChildSa, report: Report) -> None:
         self._spi, self._report = sa.inbound_spi, report

@@ -76,6 +76,8 @@ class Unsealer:
         first = window.infer(int.from_bytes(self._view[4:8], "big"))
         if size < _SMALLEST or count > MOST_ROWS or first <= window.top or not isinstance(cipher, Aead):
             return False
+        if sa.meter.used_up:
+            return False
         batch = self._batch(size, count)
         if not self._is_run(sa, batch, first):
             return False
@@ -139,7 +141,10 @@ class Unsealer:
         return True
 
     def _authenticate(self, sa: InboundSa, packet: memoryview) -> bytes | None:
-        """The decrypted payload of one packet, or None if it is a replay or not authentic; either is counted."""
+        """The decrypted payload of one packet; None if it is a replay, not authentic or too much, which is counted."""
+        if sa.meter.used_up:
+            sa.row.dropped("exhausted")
+            return None
         if len(packet) < HEADER + sa.cipher.iv_size + sa.cipher.icv_size + 2:
             sa.row.dropped("malformed")
             return None
@@ -156,7 +161,7 @@ class Unsealer:
         return plain
 
     def open(self, sa: InboundSa, packet: memoryview) -> bool:
-        """Deliver one packet. False when it is a replay or not authentic."""
+        """Deliver one packet. False when it is a replay, not authentic, or more than the SA may carry."""
         plain = self._authenticate(sa, packet)
         if plain is not None:
             self._coalescer.deliver_single(sa, plain)

@@ -17,7 +17,19 @@ from pathlib import Path as FilePath
 
 import pytest
 
-from ikeclone.backend import Acquire, BackendError, Encr, EspSuite, Expire, Integ, Lost, Remapped, TrafficSelector
+from ikeclone.backend import (
+    Acquire,
+    BackendError,
+    Encr,
+    EspSuite,
+    Expire,
+    Integ,
+    Limits,
+    Lost,
+    Remapped,
+    TrafficSelector,
+    Volume,
+)
 from ikeclone_esp import EspBackend
 from tests.dataplane.conftest import started
 from tests.dataplane.netns import Namespace
@@ -168,6 +180,19 @@ def test_sequence_numbers_are_left_out(tunnel: Tunnel) -> None:
     tunnel.left.namespace.call(skip(ours, 1 << 32))
     assert ping(tunnel.left, "10.2.0.1", CPUS[0], count=1) == 0
     until(lambda: Expire(ours, hard=True) in tunnel.left.events)
+
+
+def test_nothing_is_received_beyond_a_hard_limit(tunnel: Tunnel) -> None:
+    """The right side may receive ten packets; the daemon is told, and until it removes the SA the rest is dropped."""
+    left, right = tunnel.make()
+    tunnel.install(tunnel.right, replace(right, limits=Limits(hard=Volume(packets=10))))
+    tunnel.install(tunnel.left, left)
+    many = tunnel.left.namespace.command("ping", "-q", "-c30", "-i0.01", "-W1", "10.2.0.1")
+    subprocess.run(many, check=False, stdout=subprocess.DEVNULL, timeout=20)
+    until(lambda: tunnel.right.counters()[right.inbound_spi].drops == {"exhausted": 20})
+    assert tunnel.right.counters()[right.inbound_spi].in_packets == 10
+    assert tunnel.left.counters()[left.inbound_spi].in_packets == 10
+    until(lambda: Expire(right.inbound_spi, hard=True) in tunnel.right.events)
 
 
 def test_ike_and_keepalives_stay_with_the_daemon(tunnel: Tunnel) -> None:

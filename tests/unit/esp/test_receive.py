@@ -12,7 +12,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from ikeclone.backend import Event, Path, Remapped
+from ikeclone.backend import Event, Expire, Limits, Path, Remapped, Volume
 from ikeclone_esp import counters, sockets
 from ikeclone_esp.associations import InboundSa
 from ikeclone_esp.ciphers import make_cipher, trailer
@@ -125,6 +125,19 @@ def test_a_removed_sa_is_stray(setting: Setting, reserved: bool) -> None:
     setting.arrive(setting.esp())
     assert setting.delivered() == 0
     assert setting.drops() == {"no-sa": 1}
+
+
+@pytest.mark.parametrize("hard", [Volume(packets=3), Volume(octets=250)])
+def test_nothing_is_received_beyond_a_hard_limit(setting: Setting, hard: Volume) -> None:
+    """Three packets of 100 octets, one by one or as a run."""
+    setting.sa = replace(setting.sa, limits=Limits(soft=Volume(packets=2), hard=hard))
+    setting.install()
+    for _ in range(5):
+        setting.arrive(setting.esp())
+    assert setting.delivered() == 3
+    assert setting.table.row(2).read().drops == {"exhausted": 2}
+    assert setting.events == [Expire(SPI, False), Expire(SPI, True)]
+    assert not setting.drops()
 
 
 def test_packets_of_the_other_worker_are_passed_on(setting: Setting) -> None:

@@ -326,14 +326,17 @@ def test_what_sends_tells_of_each_limit_once_and_ends_with_the_hard_one() -> Non
     tunnel.close()
 
 
-def test_what_receives_tells_of_limits_and_goes_on_until_it_is_removed() -> None:
-    tunnel = Tunnel(GCM, limits=Limits(hard=Volume(octets=1000)))
+def test_what_receives_tells_of_a_limit_and_drops_what_comes_after_it() -> None:
+    """What is read at once is judged at once: the limit lies within the first run."""
+    tunnel = Tunnel(GCM, limits=Limits(hard=Volume(packets=5)))
     tunnel.outbound = OutboundSa(child_sa(GCM), tunnel.wire, tunnel.row(0), tunnel.events.append)
-    tunnel.send(*[bytes(VNET.size) + udp(300)] * 4)
-    for run, size in tunnel.wire.runs:
-        tunnel.receive(run, size)
-    assert tunnel.events == [Expire(0x1000, True)]
-    assert len(tunnel.written()) == 4
+    for _ in range(2):
+        tunnel.send(Tcp(os.urandom(1352 * 10)).frame())
+    for sent, size in tunnel.wire.runs:
+        tunnel.receive(sent, size)
+    assert tunnel.events == [Expire(tunnel.inbound.sa.inbound_spi, True)]
+    counted = tunnel.row(1).read()
+    assert (counted.in_packets, counted.drops) == (10, {"exhausted": 10})
     tunnel.close()
 
 
