@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _HALF, _SPREAD = 0.5, 0.125
 # Sequence numbers that are left out beside those that a peer wants to be: more than are used meanwhile.
 _MEANWHILE = 1 << 24
+_FAR = 1 << 30
 
 
 class Lifetimes:
@@ -67,12 +68,16 @@ class Lifetimes:
             self._rekey(child, now)
 
     def skip(self, child: Child, count: int, now: float) -> None:
-        """Leave out sequence numbers, as far as there are enough of them; a new Child SA has all of them again."""
+        """Leave out sequence numbers, as far as there are enough of them; a new Child SA has all of them again.
+
+        So that one is made after a leap which may be too far for a receiver of extended ones, who sees their lower
+        half only (RFC 4303 appendix A).
+        """
         child.skipped += count + _MEANWHILE
         there = 1 << (64 if child.agreement.suite.esn else 32)
         if child.skipped < there // 2:
             self._host.emit(SkipNumbers(child.inbound_spi, count + _MEANWHILE))
-        if child.skipped >= there // 4 and self._connection.rekey:
+        if child.skipped >= _FAR and self._connection.rekey:
             self._rekey(child, now)
 
     def _rekey(self, child: Child, now: float) -> None:

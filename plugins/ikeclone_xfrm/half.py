@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from ikeclone.backend import BackendError, Offload
 from ikeclone_xfrm.errors import NotThere, XfrmError
@@ -19,6 +19,8 @@ from ikeclone_xfrm.xfrm import AsyncXfrm
 
 # The address and SPI that a state is known by.
 Key = tuple[bytes, int]
+# Sequence numbers: more than a state can use between two requests.
+_MEANWHILE: Final = 1 << 20
 
 
 def key_of(identity: dict[str, Any]) -> Key:
@@ -31,7 +33,7 @@ class Half:
     """A state that is in the kernel, or was and may come back where it left off.
 
     `level` is what the card does for it. `last` is what the kernel said of it when it was taken out. Its sequence
-    numbers and counters come back with it, less the numbers that were `skipped` since: none is ever used twice.
+    numbers and counters come back with it, less the numbers that are `skipped`: none is ever used twice.
     """
 
     state: State
@@ -90,11 +92,12 @@ class Half:
         except NotThere:
             self.present = False
             return
-        self.skipped = 0
+        # It goes on sending until it is dropped.
+        self.skipped = _MEANWHILE if self.direction is Direction.OUT else 0
         await self.drop(xfrm)
 
     async def skip(self, count: int, xfrm: AsyncXfrm) -> None:
-        """Leave out so many sequence numbers; raises BackendError when they are not there, or are counted by a card."""
+        """Leave out so many sequence numbers; raises BackendError when a card counts them."""
         if self.level is Offload.PACKET:
             raise BackendError(f"{self.state}: the network card counts its sequence numbers")
         if not self.present:
@@ -121,7 +124,7 @@ class Half:
             self.present, successor.present = False, True
         else:
             await self.take(xfrm)
-            successor.last = self.last
+            successor.last, successor.skipped = self.last, self.skipped
             await successor.put(xfrm)
 
     async def drop(self, xfrm: AsyncXfrm) -> None:
