@@ -25,6 +25,7 @@ ALLOWED: dict[str, set[str]] = {
         "ikeclone.limits",
     },
     "ikeclone.bpf": set(),
+    "ikeclone.route_news": {"ikeclone.bpf"},
     "ikeclone.steering": {"ikeclone.backend", "ikeclone.errors"},
     "ikeclone.updown": {"ikeclone.backend"},
     "ikeclone.resolver": {"ikeclone.backend"},
@@ -71,10 +72,10 @@ ALLOWED: dict[str, set[str]] = {
     },
     "ikeclone.control": {"ikeclone.errors"},
     "ikeclone.memory": {"ikeclone.backend"},
-    "ikeclone_esp": {"ikeclone.backend", "ikeclone.bpf"},
+    "ikeclone_esp": {"ikeclone.backend", "ikeclone.bpf", "ikeclone.route_news"},
     "ikeclone_steering": {"ikeclone.steering", "ikeclone.bpf"},
     "ikeclone_updown": {"ikeclone.updown", "ikeclone.resolver"},
-    "ikeclone_xfrm": {"ikeclone.backend"},
+    "ikeclone_xfrm": {"ikeclone.backend", "ikeclone.bpf", "ikeclone.route_news"},
 }
 SANS_IO = ("ikeclone.wire", "ikeclone.crypto", "ikeclone.eap", "ikeclone.pki", "ikeclone.ike", "ikeclone.config")
 FORBIDDEN = {"asyncio", "socket", "time", "random", "secrets", "select", "subprocess", "threading"}

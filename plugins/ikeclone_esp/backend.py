@@ -53,6 +53,7 @@ class EspBackend:
         self._policies: dict[str, Policy] = {}
         self._fallbacks: dict[str, int] = {}  # connection: worker
         self._pool: Pool | None = None
+        self._watching: asyncio.Task[None] | None = None
         self._routes: Routes | None = None
 
     def cpus(self) -> frozenset[int]:
@@ -73,6 +74,7 @@ class EspBackend:
         try:
             await self._pool.start()
             await self._routes.start()
+            self._watching = asyncio.create_task(self._routes.watch())
         except BackendError:
             await self.stop()
             raise
@@ -82,6 +84,9 @@ class EspBackend:
 
     async def stop(self) -> None:
         routes, pool, self._routes, self._pool = self._routes, self._pool, None, None
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.gather(self._watching, return_exceptions=True)
         for state in (self._installed, self._reserved, self._policies, self._fallbacks):
             state.clear()
         try:

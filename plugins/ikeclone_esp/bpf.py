@@ -6,23 +6,25 @@ programs look at the SPI: `SPI mod workers` is the worker that allocated it.
 
 from __future__ import annotations
 
-import ctypes
-import struct
-from collections.abc import Mapping, Sequence
-from socket import SOL_SOCKET, AddressFamily, socket
+from collections.abc import Mapping
+from socket import AddressFamily
 from typing import Final
 
 from ikeclone.bpf import Code, Jump, Program, ProgramType, Reg
+from ikeclone.bpf.classic import (
+    ADD,
+    IF_EQUAL,
+    INDEX_IP_HEADER,
+    LOAD_AT_INDEX,
+    LOAD_WORD,
+    MOD,
+    RETURN,
+    RETURN_A,
+    WHOLE,
+    Instruction,
+)
 
-_SO_ATTACH_FILTER: Final = 26
-_SO_ATTACH_REUSEPORT_CBPF: Final = 51
-
-# opcodes: class | size or operation | mode or source
-_LD_WORD, _LD_WORD_AT_X, _LDX_IP_HEADER = 0x20, 0x40, 0xB1
-_ADD, _MOD, _RETURN, _RETURN_A, _JUMP_IF = 0x04, 0x94, 0x06, 0x16, 0x15
 _GET_SMP_PROCESSOR_ID: Final = 8
-
-Instruction = tuple[int, int, int, int]  # classic: opcode, jump if true, jump if false, constant
 
 
 def queue_of_cpu(queues: Mapping[int, int]) -> bytes:
@@ -53,11 +55,11 @@ def member_of_spi(workers: int) -> tuple[Instruction, ...]:
     It sees the UDP payload. A load beyond its end, as of a keepalive, ends the program with 0.
     """
     return (
-        (_LD_WORD, 0, 0, 0),
-        (_JUMP_IF, 2, 0, 0),  # the non-ESP marker (RFC 3948 section 2.2)
-        (_MOD, 0, 0, workers),
-        (_ADD, 0, 0, 1),
-        (_RETURN_A, 0, 0, 0),
+        (LOAD_WORD, 0, 0, 0),
+        (IF_EQUAL, 2, 0, 0),  # the non-ESP marker (RFC 3948 section 2.2)
+        (MOD, 0, 0, workers),
+        (ADD, 0, 0, 1),
+        (RETURN_A, 0, 0, 0),
     )
 
 
@@ -66,35 +68,18 @@ def only_worker(family: AddressFamily, worker: int, workers: int) -> tuple[Instr
 
     An IPv4 raw socket sees the IP header first, an IPv6 one does not.
     """
-    load_spi: tuple[Instruction, ...] = ((_LD_WORD, 0, 0, 0),)
+    load_spi: tuple[Instruction, ...] = ((LOAD_WORD, 0, 0, 0),)
     if family == AddressFamily.AF_INET:
-        load_spi = ((_LDX_IP_HEADER, 0, 0, 0), (_LD_WORD_AT_X, 0, 0, 0))
+        load_spi = ((INDEX_IP_HEADER, 0, 0, 0), (LOAD_AT_INDEX, 0, 0, 0))
     return (
         *load_spi,
-        (_MOD, 0, 0, workers),
-        (_JUMP_IF, 0, 1, worker),
-        (_RETURN, 0, 0, 0xFFFFFFFF),
-        (_RETURN, 0, 0, 0),
+        (MOD, 0, 0, workers),
+        (IF_EQUAL, 0, 1, worker),
+        (RETURN, 0, 0, WHOLE),
+        (RETURN, 0, 0, 0),
     )
 
 
 def nothing() -> tuple[Instruction, ...]:
     """Classic BPF for a socket that wants no packet."""
-    return ((_RETURN, 0, 0, 0),)
-
-
-def steer_group(member: socket, program: Sequence[Instruction]) -> None:
-    """Give the SO_REUSEPORT group of a socket the program that chooses among its members."""
-    _attach(member, _SO_ATTACH_REUSEPORT_CBPF, program)
-
-
-def filter_socket(sock: socket, program: Sequence[Instruction]) -> None:
-    """Let a socket receive only what the program returns non-zero for."""
-    _attach(sock, _SO_ATTACH_FILTER, program)
-
-
-def _attach(sock: socket, option: int, program: Sequence[Instruction]) -> None:
-    code = b"".join(struct.pack("=HBBI", *instruction) for instruction in program)
-    instructions = ctypes.create_string_buffer(code, len(code))
-    # struct sock_fprog: a count and a pointer, aligned as the machine aligns pointers
-    sock.setsockopt(SOL_SOCKET, option, struct.pack("@HP", len(program), ctypes.addressof(instructions)))
+    return ((RETURN, 0, 0, 0),)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Iterable
 from contextlib import suppress
@@ -11,6 +12,7 @@ from typing import Any, Final
 from pyroute2 import AsyncIPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
+from ikeclone import route_news
 from ikeclone.backend import BackendError, IPAddress, IPNetwork, Path, Policy
 from ikeclone_esp.ciphers import Aead, inner_mtu
 from ikeclone_esp.frames import MOST_ROWS
@@ -27,6 +29,8 @@ _UDP_HEADERS: Final = {4: 20 + 8, 6: 40 + 8}
 _USUAL_MTU: Final = 1500
 _SMALLEST_MTU: Final = 1280
 _TCP_HEADERS: Final = 52  # IPv4 and TCP with timestamps
+
+_TUNNEL_RULES: Final = [{"family": each, "table": TABLE, "priority": _PRIORITY_TUNNEL} for each in (AF_INET, AF_INET6)]
 
 _Bypass = tuple[IPAddress, str, int]
 
@@ -51,21 +55,23 @@ class Routes:
         self._index = 0
         self._policies: dict[str, Policy] = {}
         self._mtus: dict[str, int] = {}
+        self._changing = asyncio.Lock()
 
     async def start(self) -> None:
         """Bring the device up and have the tunnel's table consulted before the system's."""
         (self._index,) = await self._netlink.link_lookup(ifname=self._device)
         await self._set_mtu()
         await self._do("link", "set", index=self._index, state="up", txqlen=1000)
-        for family in (AF_INET, AF_INET6):
-            await self._do("rule", "add", family=family, table=TABLE, priority=_PRIORITY_TUNNEL)
+        for rule in _TUNNEL_RULES:
+            await self._do("rule", "add", **rule)
 
     async def stop(self) -> None:
         """Take everything back; the routes go with the device too."""
-        for connection in list(self._policies):
-            await self.remove(connection)
-        for family in (AF_INET, AF_INET6):
-            await self._do("rule", "del", family=family, table=TABLE, priority=_PRIORITY_TUNNEL)
+        async with self._changing:
+            for connection in list(self._policies):
+                await self._remove(connection)
+        for rule in _TUNNEL_RULES:
+            await self._do("rule", "del", **rule)
         self._netlink.close()
 
     async def add(self, policy: Policy) -> None:
@@ -73,6 +79,19 @@ class Routes:
 
         What both have in common stays there all the time: no packet may leave in the clear meanwhile.
         """
+        async with self._changing:
+            await self._add(policy)
+
+    async def remove(self, connection: str) -> None:
+        """Undo `add`, except for what other connections need as well."""
+        async with self._changing:
+            await self._remove(connection)
+
+    async def watch(self) -> None:
+        """Put back what others take, until cancelled."""
+        await route_news.keep(self._restore)
+
+    async def _add(self, policy: Policy) -> None:
         bypasses, networks = self._bypasses(), self._networks()
         addresses = self._addresses()
         own = _networks([policy]) - _networks(p for p in self._policies.values() if p.connection != policy.connection)
@@ -87,13 +106,12 @@ class Routes:
             self._mtus[policy.connection] = await self._path_mtu(policy.path)
             await self._set_mtu()
         except BackendError:
-            await self.remove(policy.connection)
+            await self._remove(policy.connection)
             raise
         finally:
             await self._withdraw(networks, bypasses, addresses)
 
-    async def remove(self, connection: str) -> None:
-        """Undo `add`, except for what other connections need as well."""
+    async def _remove(self, connection: str) -> None:
         bypasses, networks, addresses = self._bypasses(), self._networks(), self._addresses()
         if self._policies.pop(connection, None) is None:
             return
@@ -131,22 +149,33 @@ class Routes:
         return own | sources | {(path.remote, "dport", port) for path in paths for port in (4500, path.remote_port)}
 
     async def _bypass(self, command: str, bypass: _Bypass) -> None:
-        """A rule for the tunnel's own packets: their peer may lie within the networks behind the tunnel, or be all of
-        what is behind it."""
-        address, end, port = bypass
-        side = "src" if end == "src" else "dst"
-        rule = {"family": AF_INET if address.version == 4 else AF_INET6, "table": _MAIN, "priority": _PRIORITY_BYPASS,
-                side: str(address), f"{side}_len": address.max_prefixlen}  # fmt: skip
-        if side == "src":
-            await self._do("rule", command, **rule)
-        elif port == _RAW_ESP:
-            await self._do("rule", command, **rule, ip_proto=_ESP)
-        else:
-            await self._do("rule", command, **rule, ip_proto=IPPROTO_UDP, **{f"{end}_range": f"{port}:{port}"})
+        await self._do("rule", command, **_bypass_rule(bypass))
 
     async def _route(self, command: str, network: IPNetwork, source: IPAddress | None) -> None:
+        await self._do("route", command, **self._way(network, source))
+
+    def _way(self, network: IPNetwork, source: IPAddress | None) -> dict[str, Any]:
+        """A network's route."""
         preferred = {"prefsrc": str(source)} if source is not None and source.version == network.version else {}
-        await self._do("route", command, dst=str(network), oif=self._index, table=TABLE, **preferred)
+        return {"dst": str(network), "oif": self._index, "table": TABLE, **preferred}
+
+    async def _restore(self) -> list[str]:
+        """Add what is not there any more, first what keeps the tunnel's own packets out of it; what that is."""
+        async with self._changing:
+            rules = [*map(_bypass_rule, self._bypasses()), *_TUNNEL_RULES]
+            lost = [rule for rule in rules if await self._is_new("rule", rule)]
+            sources = [(policy, _networks([policy])) for policy in self._policies.values()]
+            ways = {net: self._way(net, policy.source_for(net.version)) for policy, nets in sources for net in nets}
+            routes = [net for net, way in ways.items() if await self._is_new("route", way)]
+        return [f"{len(lost)} rules of the tunnel"] * bool(lost) + [f"the route to {net}" for net in routes]
+
+    async def _is_new(self, what: str, arguments: dict[str, Any]) -> bool:
+        """Add it; whether it was not there. What cannot be added now can be when devices or addresses are back."""
+        try:
+            await getattr(self._netlink, what)("add", **arguments)
+        except NetlinkError:
+            return False
+        return True
 
     async def _path_mtu(self, path: Path) -> int:
         """The inner MTU for a path, from the interface it leaves by."""
@@ -177,6 +206,20 @@ class Routes:
 def _networks(policies: Iterable[Policy]) -> set[IPNetwork]:
     """What is behind the tunnels of these policies."""
     return {network for policy in policies for selector in policy.remote for network in selector.networks()}
+
+
+def _bypass_rule(bypass: _Bypass) -> dict[str, Any]:
+    """A rule for the tunnel's own packets: their peer may lie within the networks behind the tunnel, or be all of what
+    is behind it."""
+    address, end, port = bypass
+    side = "src" if end == "src" else "dst"
+    rule = {"family": AF_INET if address.version == 4 else AF_INET6, "table": _MAIN, "priority": _PRIORITY_BYPASS,
+            side: str(address), f"{side}_len": address.max_prefixlen}  # fmt: skip
+    if side == "src":
+        return rule
+    if port == _RAW_ESP:
+        return {**rule, "ip_proto": _ESP}
+    return {**rule, "ip_proto": IPPROTO_UDP, f"{end}_range": f"{port}:{port}"}
 
 
 def _describe(what: str, arguments: dict[str, Any]) -> str:

@@ -7,6 +7,7 @@ import socket
 from typing import Final
 
 from ikeclone.backend import BackendError
+from ikeclone.bpf.classic import filter_socket, steer_group
 from ikeclone_esp import bpf
 
 UDP_SEGMENT: Final = 103
@@ -36,7 +37,7 @@ def encapsulated(first: socket.socket, workers: int) -> list[socket.socket]:
             sock.setsockopt(socket.SOL_UDP, UDP_GRO, 1)
             enlarge(sock)
             sock.bind(first.getsockname())
-        bpf.steer_group(first, bpf.member_of_spi(workers))
+        steer_group(first, bpf.member_of_spi(workers))
     except OSError as error:
         close(made)
         raise BackendError(_advice(first, error)) from error
@@ -75,7 +76,7 @@ def raw(family: socket.AddressFamily, workers: int) -> list[socket.socket]:
         for worker in range(workers):
             sock = socket.socket(family, socket.SOCK_RAW, _IPPROTO_ESP)
             made.append(sock)
-            bpf.filter_socket(sock, bpf.only_worker(family, worker, workers))
+            filter_socket(sock, bpf.only_worker(family, worker, workers))
             enlarge(sock)
     except OSError:
         close(made)
@@ -91,7 +92,7 @@ def heed_packet_too_big() -> socket.socket:
     """
     sock = socket.socket(socket.AF_INET6, socket.SOCK_RAW, _IPPROTO_ESP)
     try:
-        bpf.filter_socket(sock, bpf.nothing())
+        filter_socket(sock, bpf.nothing())
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 0)
         sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_RECVERR, 1)
     except OSError:

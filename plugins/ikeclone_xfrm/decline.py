@@ -17,9 +17,7 @@ from typing import Final
 
 from pyroute2.netlink import NETLINK_ADD_MEMBERSHIP, NETLINK_XFRM, SOL_NETLINK
 
-from ikeclone_xfrm.numbers import NETLINK_BROADCAST_ERROR, XFRMA_SA_PCPU, XFRMA_TMPL, Group
-from ikeclone_xfrm.policies import REQID_BASE, REQID_MASK
-from ikeclone_xfrm.sockfilter import (
+from ikeclone.bpf.classic import (
     AND,
     FIND_ATTRIBUTE,
     IF_EQUAL,
@@ -32,8 +30,10 @@ from ikeclone_xfrm.sockfilter import (
     WHOLE,
     Instruction,
     as_loaded,
-    attach,
+    filter_socket,
 )
+from ikeclone_xfrm.numbers import NETLINK_BROADCAST_ERROR, XFRMA_SA_PCPU, XFRMA_TMPL, Group
+from ikeclone_xfrm.policies import REQID_BASE, REQID_MASK
 
 _HEADERS: Final = 16 + 280  # struct nlmsghdr and struct xfrm_user_acquire
 _REQID: Final = 4 + 44  # where a template's attribute has its reqid
@@ -49,7 +49,7 @@ class Decliner:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
             self._socket.bind((0, 0))
             self._fill()
-            attach(self._socket, _wanted())
+            filter_socket(self._socket, _wanted())
             self._socket.setsockopt(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, Group.ACQUIRE)
         except OSError:
             self.close()

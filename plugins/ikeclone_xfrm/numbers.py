@@ -85,7 +85,6 @@ IP_XFRM_POLICY: Final = 17
 IPV6_XFRM_POLICY: Final = 35
 
 NETLINK_BROADCAST_ERROR: Final = 4
-SO_ATTACH_FILTER: Final = 26
 
 
 class CryptoMsg(IntEnum):

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import logging
 from collections.abc import Awaitable
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from socket import AF_INET, AF_INET6
 from typing import Any, Final
@@ -14,13 +13,11 @@ from typing import Any, Final
 from pyroute2 import AsyncIPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
+from ikeclone import route_news
 from ikeclone.backend import BackendError, IPAddress, IPNetwork, Mode, Policy
 from ikeclone_xfrm.addresses import Addresses
 from ikeclone_xfrm.interfaces import Interfaces
-from ikeclone_xfrm.route_news import RouteNews
 from ikeclone_xfrm.structs import family
-
-log = logging.getLogger(__name__)
 
 TABLE: Final = 9611  # our routes' own table, so that they hide nothing and nobody's flushing takes them
 PRIORITY: Final = 9611
@@ -71,11 +68,7 @@ class Routes:
 
     async def watch(self) -> None:
         """Put back what others take, until cancelled."""
-        with closing(RouteNews()) as news:
-            while True:
-                await news.wait()
-                for what in await self._restore():
-                    log.warning("somebody took %s: it is put back", what)
+        await route_news.keep(self._restore)
 
     async def add(self, policy: Policy) -> None:
         """Route a policy's remote networks the way to the peer, or to the device of its own, in place of the

@@ -1,5 +1,10 @@
-"""nic-offload= and mobike=: when our address changes, the states on the card go on there, with the new one."""
+"""nic-offload= and mobike=: when our address changes, states on the card go on there, nothing leaves in the clear."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from ikeclone.demo.namespaces import end
+from ikeclone.demo.pings import RunningPing
 from interop.kernel.cards import CARD, cards, on_card
 from interop.kernel.lab import KernelLab, up
 from interop.lab import EAST, WEST, expect
@@ -13,10 +18,29 @@ def run(lab: KernelLab) -> None:
         west = lab.ikeclone(settings={"nic-offload": "crypto", "mobike": "yes", "esn": "no"})
         up(west)
         lab.wait(lambda: on_card(lab.west) == 2, "both states on the card")
-        lab.west.ip(f"address del {WEST.address}/24 dev {CARD}")
-        lab.west.ip(f"address add {ELSEWHERE}/24 dev {CARD}")
-        lab.wait(lambda: lab.west.ip("xfrm state").count(ELSEWHERE) == 2, "states with the new address", 30)
-        lab.wait(lambda: on_card(lab.west) == 2, "both states on the card again")
-        expect("what status says of it", west.status().data_plane["offload"], "gw: in crypto out crypto")
+        with arriving(lab) as seen, RunningPing(lab.west, WEST.inner, EAST.inner, 0.005):
+            lab.wait(lambda: f"{WEST.address} > {EAST.address}: ESP" in seen(), "ESP from the card")
+            move(lab)
+            expect("what status says of it", west.status().data_plane["offload"], "gw: in crypto out crypto")
+            lab.wait(lambda: f"{ELSEWHERE} > {EAST.address}: ESP" in seen(), "ESP with the new address")
+        expect("packets in the clear", [line for line in seen().splitlines() if WEST.inner in line], [])
         expect("exit codes", [west.stop(), east.stop()], [0, 0])
         expect("states left", lab.leftovers(lab.west), "")
+
+
+def move(lab: KernelLab) -> None:
+    """Another address for west, and wait until both states have it and are on the card again."""
+    lab.west.ip(f"address del {WEST.address}/24 dev {CARD}")
+    lab.west.ip(f"address add {ELSEWHERE}/24 dev {CARD}")
+    lab.wait(lambda: lab.west.ip("xfrm state").count(ELSEWHERE) == 2, "states with the new address", 30)
+    lab.wait(lambda: on_card(lab.west) == 2, "both states on the card again")
+
+
+@contextmanager
+def arriving(lab: KernelLab) -> Iterator[Callable[[], str]]:
+    """What arrives at east meanwhile but IKE, as tcpdump tells it."""
+    file = lab.logs / "arriving.txt"
+    with file.open("w") as written:
+        tcpdump = lab.east.start("tcpdump", "-n", "-l", "-i", CARD, "-Q", "in", "ip and not udp", stdout=written)
+        yield file.read_text
+        end(tcpdump)

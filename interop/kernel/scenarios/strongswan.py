@@ -30,14 +30,25 @@ def open_clones(lab: KernelLab, west: KernelDaemon) -> None:
         lab.wait(lambda: lab.ping(cpu, patience=1), f"a reply on CPU {cpu}, through the fallback")  # noqa: B023
         lab.wait(lambda: cpu in clones(west), f"a clone for CPU {cpu}")  # noqa: B023  it is waited for at once
         lab.wait(lambda: cpu in sending(lab.east), f"strongSwan's SA for CPU {cpu}")  # noqa: B023  likewise
-    lab.wait(lambda: {None, *CPUS} == set(sending(lab.west)), "clones that send")
-    lab.wait(lambda: west.settled("gw"), "ikeclone without a clone on its way")
+    lab.wait(lambda: not lacking(lab) and west.settled("gw"), "clones that send on both sides, and none on its way")
     for cpu in CPUS:
         before = {state.spi: state.octets for state in states(lab.west)}
         expect(f"replies on CPU {cpu}", lab.ping(cpu, 2), 2)
         after = [state for state in states(lab.west) if state.sends]
         sent = [(state.cpu, state.octets - before[state.spi]) for state in after if state.octets != before[state.spi]]
         expect(f"CPU and octets sent from CPU {cpu}", sent, [(cpu, 2 * PING)])
+
+
+def lacking(lab: KernelLab) -> list[int]:
+    """The CPUs without a clone of their own on either side; they are given packets that ask for one.
+
+    One that both sides opened at once may have gone again. Until strongSwan has it anew, replies would be dropped.
+    """
+    there = sending(lab.west).keys() & sending(lab.east).keys()
+    found = [cpu for cpu in CPUS if cpu not in there]
+    for cpu in found:
+        lab.ping(cpu, patience=1)
+    return found
 
 
 def rekey_by_both(lab: KernelLab, west: KernelDaemon, peer: KernelStrongSwan, ours: Collection[int] = CPUS) -> None:

@@ -1,4 +1,4 @@
-"""The same steps in transport mode, between the gateways themselves: the same counts."""
+"""The same steps in transport mode, between the gateways, each SA of strongSwan's from a UDP port of its own."""
 
 from interop.kernel.lab import KernelLab
 from interop.kernel.scenarios.strongswan_steps import steps
@@ -7,6 +7,12 @@ from interop.lab import EAST, WEST
 
 def run(lab: KernelLab) -> None:
     peer = lab.strongswan(
-        EAST, per_cpu_sas="yes", start_action="trap", mode="transport", local_ts="dynamic", remote_ts="dynamic"
+        EAST,
+        {"encap": "yes"},
+        per_cpu_sas="encap",
+        start_action="trap",
+        mode="transport",
+        local_ts="dynamic",
+        remote_ts="dynamic",
     )
     steps(lab, peer, (lab.west, WEST.address, EAST.address), type="transport", leftsubnet=None, rightsubnet=None)
