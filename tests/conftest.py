@@ -18,21 +18,20 @@ settings.load_profile("fixed")
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Tests that need real network namespaces are the last; without root they are left out, counted as deselected."""
-    rooted = [item for item in items if item.get_closest_marker("root")]
-    others = [item for item in items if not item.get_closest_marker("root")]
-    if os.geteuid() == 0:
-        items[:] = others + rooted
-    elif rooted:
+    items.sort(key=lambda item: (_marked(item, "root"), _marked(item, "alone")))
+    rooted = [item for item in items if _marked(item, "root")]
+    if rooted and os.geteuid() != 0:
         config.hook.pytest_deselected(items=rooted)
-        items[:] = others
+        del items[-len(rooted) :]
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
-    """Tests run beside each other in processes of their own, but those with namespaces each run alone.
-
-    They pin processes to CPUs and measure time. Whoever waits for its turn does so before its own time begins.
-    """
+    """Several processes run tests; those marked so run alone. Whoever waits for that does so before its time begins."""
     with Path(__file__).open() as turn:
-        fcntl.flock(turn, fcntl.LOCK_EX if item.get_closest_marker("root") else fcntl.LOCK_SH)
+        fcntl.flock(turn, fcntl.LOCK_EX if _marked(item, "alone") else fcntl.LOCK_SH)
         return (yield)
+
+
+def _marked(item: pytest.Item, mark: str) -> bool:
+    return item.get_closest_marker(mark) is not None

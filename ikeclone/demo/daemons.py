@@ -50,6 +50,11 @@ class DaemonProcess:
 
     def start(self, keylog: bool = False) -> None:
         """Start it and wait until it answers; raises RuntimeError if it ends instead."""
+        self.launch(keylog)
+        self.await_answer()
+
+    def launch(self, keylog: bool = False) -> None:
+        """Start it and do not wait for it."""
         command: list[str | Path] = [IKECLONE, "daemon", "--config", self._conf, "--secrets", self._secrets]
         command += ["--socket", self.socket, "--backend", "esp", "--log-level", self.log_level]
         if keylog:
@@ -57,6 +62,9 @@ class DaemonProcess:
             command += ["--keylog", self.keys]
         with self.log.open("a") as log:
             self.process = self.namespace.start(*command, stdout=log)
+
+    def await_answer(self) -> None:
+        """Wait until it answers; raises RuntimeError if it ends instead."""
         wait_until(self._answers, 60, f"{self.namespace.name}: an answer of the daemon")
 
     def stop(self) -> int:
@@ -112,6 +120,14 @@ class DaemonProcess:
         except ControlError:
             return False
         return True
+
+
+def start_together(*daemons: DaemonProcess, keylog: bool = False) -> None:
+    """Start several at once and wait until all answer; raises RuntimeError if one ends instead."""
+    for daemon in daemons:
+        daemon.launch(keylog)
+    for daemon in daemons:
+        daemon.await_answer()
 
 
 def failure(error: Exception) -> str:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from ikeclone.control.models import TrafficRow, Up
-from ikeclone.demo.daemons import DaemonProcess
+from ikeclone.demo.daemons import DaemonProcess, start_together
 from ikeclone.demo.namespaces import Namespace
 from ikeclone.demo.pings import RunningPing, ping
 from ikeclone.demo.report import Step, check
@@ -19,8 +19,7 @@ ECHO = 84
 
 def start(tunnel: Tunnel, step: Step) -> None:
     """Both daemons run, each in its namespace."""
-    for daemon in (tunnel.west, tunnel.east):
-        daemon.start(keylog=tunnel.keylog)
+    start_together(tunnel.west, tunnel.east, keylog=tunnel.keylog)
     step.show("west 192.1.2.45, network 192.0.1.0/24; east 192.1.2.23, network 192.0.2.0/24")
     if len(tunnel.cpus) < 2:
         step.show("this process may use one CPU: pings from that one only")

@@ -62,16 +62,18 @@ class Clones:
 
     def may_open(self, cpu: int, cpus: frozenset[int], now: float) -> bool:
         """Whether traffic on a CPU is a reason to open a clone now."""
-        busy = self.served | (self.pending - {None})
-        return self.wants(cpu, now) and cpu in cpus and cpu not in busy and len(busy) < self.limit(cpus)
+        if cpu not in cpus or cpu in self.pending or not self.wants(cpu, now):
+            return False
+        return len(self.served | (self.pending - {None})) < self.limit(cpus)
 
     def wants(self, cpu: int, now: float) -> bool:
         """Whether a clone for this CPU is still of use when its request can be sent.
 
         After a refusal one request at a time finds out whether the peer takes clones again.
         """
-        waits = now < self.refused_until or bool(self._refused_in_a_row and self.asked - {None})
-        return self.per_resource and self.fallback is not None and cpu not in self.served and not waits
+        if now < self.refused_until or (self._refused_in_a_row and self.asked - {None}):
+            return False
+        return self.per_resource and self.fallback is not None and cpu not in self.served
 
     def may_accept(self, cpus: frozenset[int]) -> bool:
         """Whether we take one more clone from the peer: twice our CPUs at least (RFC 9611 section 5)."""

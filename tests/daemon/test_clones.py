@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from ikeclone.control.models import ClonesReport, Rekey, TrafficRow, Up
-from ikeclone.demo.daemons import DaemonProcess
+from ikeclone.demo.daemons import DaemonProcess, start_together
 from ikeclone.demo.pings import RunningPing, ping
 from ikeclone.demo.tunnel import CONNECTION, EASTNET, IPSEC_CONF, WESTNET, hosts
 from ikeclone.demo.waiting import wait_until
@@ -39,16 +39,16 @@ class Pair:
         self._namespaces = stack.enter_context(hosts())
 
     def start(self, west: str = "", east: str = "") -> None:
-        self.west, self.east = (self._start(i, settings) for i, settings in enumerate((west, east)))
+        self.west, self.east = (self._daemon(i, settings) for i, settings in enumerate((west, east)))
+        start_together(self.west, self.east)
         self.west.call(Up(name=CONNECTION))
 
-    def _start(self, index: int, settings: str) -> DaemonProcess:
+    def _daemon(self, index: int, settings: str) -> DaemonProcess:
         namespace = self._namespaces[index]
         directory = self._directory / namespace.name
         directory.mkdir()
         conf = IPSEC_CONF.replace("clones=2", "\n        ".join(settings.split() or ["clones=2"]))
         daemon = DaemonProcess(namespace, directory, conf, SECRETS)
-        daemon.start()
         self._stack.callback(daemon.stop)
         return daemon
 
@@ -98,6 +98,7 @@ def clones_json(daemon: DaemonProcess) -> dict[str, Any]:
     return report
 
 
+@pytest.mark.alone
 class TestRekey:
     def test_no_ping_is_lost_while_every_sa_is_rekeyed_every_two_seconds(self, pair: Pair) -> None:
         """1000 pings on each CPU, at 100 a second; the sides take turns."""

@@ -13,7 +13,7 @@ from random import Random
 import pytest
 
 from ikeclone.control.models import Clones, Down, Rekey, Up
-from ikeclone.demo.daemons import IKECLONE, DaemonProcess
+from ikeclone.demo.daemons import IKECLONE, DaemonProcess, start_together
 from ikeclone.demo.namespaces import Namespace
 from ikeclone.demo.pings import RunningPing, ping
 from ikeclone.demo.tunnel import CONNECTION, EAST, EASTNET, IPSEC_CONF, WEST, WESTNET, hosts
@@ -57,8 +57,7 @@ def run_to_its_end(process: DaemonProcess, *prefix: str, log_level: str = "info"
 def pair(namespaces: tuple[Namespace, Namespace], tmp_path: Path) -> Iterator[tuple[DaemonProcess, DaemonProcess]]:
     """Two running daemons that are quick to notice a dead peer."""
     west, east = (daemon(namespace, tmp_path, IMPATIENT) for namespace in namespaces)
-    for side in (west, east):
-        side.start()
+    start_together(west, east)
     yield west, east
     for side in (west, east):
         side.stop()
@@ -131,8 +130,7 @@ class TestPeers:
     ) -> None:
         west = daemon(namespaces[0], tmp_path, IMPATIENT)
         east = daemon(namespaces[1], tmp_path, IMPATIENT, SECRETS.replace(PSK, "mistyped"))
-        for side in (west, east):
-            side.start()
+        start_together(west, east)
         with pytest.raises(ControlError, match="AUTHENTICATION_FAILED"):
             west.call(Up(name=CONNECTION))
         wait_until(lambda: "do both sides have the same preshared key?" in east.last_words(), 30, "a hint in the log")

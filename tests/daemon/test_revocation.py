@@ -14,7 +14,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from ikeclone.control.models import Up
-from ikeclone.demo.daemons import DaemonProcess
+from ikeclone.demo.daemons import DaemonProcess, start_together
 from ikeclone.demo.namespaces import Namespace, end
 from ikeclone.demo.tunnel import CONNECTION, EASTNET, hosts
 from ikeclone.demo.waiting import wait_until
@@ -75,9 +75,10 @@ class Hosts:
 
     def start(self) -> None:
         """Start both daemons; the list that east will need is not fetched in advance by west."""
-        self.west, self.east = (self._start(name) for name in ("west", "east"))
+        self.west, self.east = (self._daemon(name) for name in ("west", "east"))
+        start_together(self.west, self.east)
 
-    def _start(self, name: str) -> DaemonProcess:
+    def _daemon(self, name: str) -> DaemonProcess:
         directory, holder = self._directory / name, self.holders[name]
         cacerts = directory / "ipsec.d" / "cacerts"
         cacerts.mkdir(parents=True)
@@ -91,7 +92,6 @@ class Hosts:
         if name == "west":
             conf = conf.replace("crl-strict=yes", "crl-strict=no").replace("crlcheckinterval=1h", "crlcheckinterval=0")
         daemon = DaemonProcess(self._namespaces[name], directory, conf, ": PKCS8 own.key\n")
-        daemon.start()
         self._stack.callback(daemon.stop)
         return daemon
 

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from ikeclone.control.models import Up
-from ikeclone.demo.daemons import DaemonProcess
+from ikeclone.demo.daemons import DaemonProcess, start_together
 from ikeclone.demo.namespaces import Namespace
 from ikeclone.demo.pings import RunningPing, ping
 from ikeclone.demo.tunnel import CONNECTION, DEVICE, EAST, EASTNET, IPSEC_CONF, WEST, WESTNET, hosts
 from ikeclone.demo.waiting import wait_until
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, pytest.mark.alone]
 
 SECRETS = '@west @east : PSK "a-secret-of-the-tests-of-roaming"\n'
 ROAMED, MOVED = "192.1.2.46", "192.1.2.24"
@@ -37,12 +37,12 @@ class Pair:
         directory = self._directory / host.name
         directory.mkdir()
         daemon = DaemonProcess(host, directory, change(IPSEC_CONF), SECRETS)
-        daemon.start()
         self._stack.callback(daemon.stop)
         return daemon
 
     def start(self, west: Callable[[str], str], east: Callable[[str], str]) -> None:
         self.west, self.east = self.make(0, west), self.make(1, east)
+        start_together(self.west, self.east)
         self.west.call(Up(name=CONNECTION))
 
     def pinging(self) -> RunningPing:
@@ -126,6 +126,7 @@ def test_a_connection_waits_for_its_address(pair: Pair) -> None:
     host = pair.hosts[0]
     host.ip(f"address del {WEST}/24 dev {DEVICE}")
     west, east = pair.make(0, lambda conf: conf.replace("auto=add", "auto=start")), pair.make(1, str)
+    start_together(west, east)
     assert west.status().connections == []
     host.ip(f"address add {WEST}/24 dev {DEVICE}")
     wait_until(lambda: ping(host, WESTNET, EASTNET, patience=1), 2 * BOUND, "a tunnel once the address is there")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ikeclone.control.models import Down, Rekey, Up
-from ikeclone.demo.daemons import DaemonProcess
+from ikeclone.demo.daemons import DaemonProcess, start_together
 from ikeclone.demo.pings import ping
 from ikeclone.demo.tunnel import CONNECTION, EASTNET, IPSEC_CONF, WESTNET, hosts
 from ikeclone.demo.waiting import wait_until
@@ -38,8 +38,8 @@ class Hosts:
         )
         path.chmod(0o755)
         self.west, self.east = (self._daemon(i, text) for i, text in enumerate((f'leftupdown="{path} word"', "")))
+        start_together(self.west, self.east)
         for side in (self.west, self.east):
-            side.start()
             self._stack.callback(side.stop)
 
     def _daemon(self, index: int, line: str) -> DaemonProcess:
@@ -96,9 +96,9 @@ def test_a_script_that_fails_takes_nothing_from_the_tunnel(both: Hosts) -> None:
 
 
 def test_nobody_waits_for_a_script_that_does_not_end(both: Hosts) -> None:
-    both.start("exec sleep 600")
+    both.start("[ $PLUTO_VERB != prepare-client ] || exec sleep 600")
     both.west.call(Up(name=CONNECTION))
     both.await_verbs(ROUTED[:1])
     assert both.replies() == 2
-    both.await_verbs(ROUTED[:2])
+    both.await_verbs(ROUTED)
     assert "takes more than 10 seconds" in both.west.log.read_text()
