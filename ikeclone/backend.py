@@ -162,10 +162,14 @@ class Counters:
 
 @dataclass(frozen=True, slots=True)
 class Acquire:
-    """A packet left on `cpu` (None: not known) and found no SA of its own: none at all, or only the fallback."""
+    """A packet left on `cpu` (None: not known) and found no SA of its own: none at all, or only the fallback.
+
+    `packet` has the packet's own selectors, ours and the peer's, where they are known.
+    """
 
     connection: str
     cpu: int | None
+    packet: tuple[TrafficSelector, TrafficSelector] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -199,8 +199,8 @@ class Daemon:
     def _heard(self, event: Event) -> None:
         now = self.now()
         match event:
-            case Acquire(connection, cpu):
-                self.endpoint.acquire(connection, cpu, now)
+            case Acquire(connection, cpu, packet):
+                self.endpoint.acquire(connection, cpu, now, packet)
             case Expire():
                 self.endpoint.expire(event, now)
             case Lost():

@@ -61,6 +61,12 @@ class TsUnacceptable(PeerError):
     notify = NotifyType.TS_UNACCEPTABLE
 
 
+class SinglePairRequired(PeerError):
+    """Only traffic selectors of a single pair of addresses are accepted (RFC 7296 section 2.9)."""
+
+    notify = NotifyType.SINGLE_PAIR_REQUIRED
+
+
 class UnacceptableAddresses(PeerError):
     """The peer's packets may not come from there (RFC 4555 section 3.5)."""
 

@@ -16,7 +16,7 @@ from ikeclone.ike.eap_auth import EapResponder, EapRound, Shown, eap_alone, eap_
 from ikeclone.ike.exchange import Exchange, Payloads, raise_refusal
 from ikeclone.ike.first_child import FirstChild, answer_first_child
 from ikeclone.ike.informational import DeleteIke
-from ikeclone.ike.negotiation import has_traffic
+from ikeclone.ike.negotiation import has_first, has_traffic
 from ikeclone.ike.opening import InitRecord
 from ikeclone.ike.proofs import Proofs, accepts, allows
 from ikeclone.ike.redirect import redirect_auth
@@ -261,7 +261,8 @@ class AuthResponder:
         if not fitting:
             raise AuthenticationFailed(f"no connection from {peer} to {us or 'us'}")
         allowed = [t for t in fitting if allows(t.connection.remote.auth, method)] or fitting
-        return next((t for t in allowed if has_traffic(t.connection, self.sa.path, message)), allowed[0])
+        fitting = [t for t in allowed if has_traffic(t.connection, self.sa.path, message)] or allowed
+        return next((t for t in fitting if has_first(t.connection, self.sa.path, message)), fitting[0])
 
     def _fits(self, tunnel: Tunnel, peer: Identity, us: Identity | None) -> bool:
         ours = us is None or matches(tunnel.proofs(self.sa.path).me, us)

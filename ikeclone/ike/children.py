@@ -43,8 +43,14 @@ class Children:
 
     @property
     def traffic(self) -> tuple[Selectors, Selectors] | None:
-        """What all Child SAs are for, ours and the peer's; None as long as there are none."""
-        return (self._policy.local, self._policy.remote) if self._policy and self.clones.children else None
+        """What all Child SAs are or have to be for, ours and the peer's; None if that is open."""
+        held = self._policy if self.traps or self.clones.children else None
+        return None if held is None else (held.local, held.remote)
+
+    @property
+    def traps(self) -> bool:
+        """Whether packets of all the traffic bring the connection up, wherever there is no Child SA for them."""
+        return self._connection.auto is Auto.ONDEMAND and not self._connection.local.asks
 
     @property
     def _connection(self) -> Connection:

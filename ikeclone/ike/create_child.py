@@ -9,9 +9,10 @@ from ikeclone.ike.actions import RemoveChild
 from ikeclone.ike.child import Agreement, Child, ChildState
 from ikeclone.ike.exchange import Exchange, Payloads, raise_refusal, wanted_method
 from ikeclone.ike.informational import DeleteChildren, Withdraw
-from ikeclone.ike.narrowing import Selectors
+from ikeclone.ike.narrowing import Selectors, without_covered
 from ikeclone.ike.negotiation import Keyed, Request, after, answer_after, respond, traffic_of
 from ikeclone.ike.sa import IkeSa
+from ikeclone.ike.triggers import Terms
 from ikeclone.numbers import ExchangeType, KeMethod, NotifyType
 from ikeclone.wire.message import Message
 from ikeclone.wire.payloads import Nonce
@@ -39,8 +40,11 @@ class CreateChild(Exchange):
         if not self._is_of_use(now):
             return None
         tunnel, fallback = self._tunnel, self._clones.fallback
-        terms = tunnel.connection if self.cpu is None or fallback is None else fallback.terms
-        self._request = Request(self.sa, terms, self.cpu, tunnel.resource(self.cpu), self._method)
+        if self.cpu is not None and fallback is not None:
+            self._terms = Terms(fallback.terms)
+        else:
+            self._terms = tunnel.triggers.terms(self.sa.path)
+        self._request = Request(self.sa, self._terms.connection, self.cpu, tunnel.resource(self.cpu), self._method)
         self._clones.asked.add(self.cpu)
         if self.cpu is None:
             tunnel.openings.asking = self
@@ -55,7 +59,8 @@ class CreateChild(Exchange):
         """Whether this asks for just what the peer asks for on an IKE SA."""
         assert self._request is not None
         offer = self._request.offer
-        return self.sa is sa and (set(offer.local), set(offer.remote)) == (set(local), set(remote))
+        ours = without_covered(offer.local), without_covered(offer.remote)
+        return self.sa is sa and (set(ours[0]), set(ours[1])) == (set(local), set(remote))
 
     def goes_before(self, nonce: bytes) -> bool:
         """Of two requests that cross, the one with the higher nonce goes first (like RFC 7296 section 2.8.1)."""
@@ -74,15 +79,18 @@ class CreateChild(Exchange):
         after(self, agreed, message, self._opened, now)
 
     def _check_traffic(self, agreement: Agreement) -> None:
-        """A clone for less than the fallback is of no use (RFC 9611 section 3), nor is a part when there are too many.
+        """See that the Child SA is of use; the peer shall not keep one that is not.
 
-        The peer shall not keep it.
+        A clone for less than the fallback is not (RFC 9611 section 3), nor is one without the packet that wants it, nor
+        one too many.
         """
         parts = self._tunnel.parts
         try:
             taker = parts.serving(agreement.local, agreement.remote)
             if self.cpu is not None and taker is not self._tunnel:
                 raise TsUnacceptable("the peer narrows the selectors of a clone")
+            if not self._terms.are_met(agreement):
+                raise TsUnacceptable("the peer leaves out the traffic that wants it")
             if taker is None:
                 parts.check_room()
         except PeerError:
@@ -101,6 +109,7 @@ class CreateChild(Exchange):
             taker.clones.opened(now)
         children = taker.children
         child = children.add(self.sa, keyed, now, cpu=self.cpu, opened_by_us=True)
+        self._tunnel.triggers.go_on(now)
         if self.rival is not None and self.rival.lasts and keyed.agreement.per_resource:
             # The peer did not know of the crossing, as it had our answer first. Other peers may not do without it.
             child.enter(ChildState.REKEYED)
@@ -118,10 +127,19 @@ class CreateChild(Exchange):
         if method in self._request.methods and method != self._method:
             self.sa.enqueue(type(self)(self.sa, self._tunnel, self.cpu, method), now)
         elif self.cpu is None:
-            self._tunnel.openings.fallback_refused(error, now)
+            self._refused(error, now)
         else:
             lasting = isinstance(error, TsMaxQueue | NoAdditionalSas)
             self._tunnel.openings.clone_refused(error, now, lasting=lasting)
+
+    def _refused(self, error: PeerError, now: float) -> None:
+        tunnel = self._tunnel
+        if tunnel.triggers.refused(self._terms, error, now):
+            self.sa.enqueue(type(self)(self.sa, tunnel, None, self._method), now)
+        else:
+            tunnel.openings.fallback_refused(error, now)
+            if not isinstance(error, TemporaryFailure):
+                tunnel.triggers.go_on(now)
 
     def dropped(self) -> None:
         self._clones.queued.discard(self.cpu)

@@ -21,6 +21,7 @@ from ikeclone.ike.reception import Reception
 from ikeclone.ike.roaming import roam
 from ikeclone.ike.sa import IkeSa, State
 from ikeclone.ike.tickets import Tickets
+from ikeclone.ike.triggers import Packet
 from ikeclone.ike.tunnel import Tunnel
 from ikeclone.numbers import ExchangeType
 from ikeclone.pki.certificate import Certificate
@@ -87,11 +88,11 @@ class Endpoint:
         tunnel = self.tunnel(name)
         return tuple(tunnel.instances) or (tunnel,)
 
-    def acquire(self, name: str, cpu: int | None, now: float) -> None:
-        """The data plane has a packet without an SA of its own."""
+    def acquire(self, name: str, cpu: int | None, now: float, packet: Packet | None = None) -> None:
+        """The data plane has a packet, with these selectors, without an SA of its own."""
         if (tunnel := self.tunnels.get(name)) is not None:
             try:
-                tunnel.acquire(cpu, now)
+                tunnel.acquire(cpu, now, packet)
             except LocalError as error:
                 tunnel.note(Kind.FAILED, str(error))
 

@@ -25,7 +25,8 @@ class FirstChild:
     def __init__(self, sa: IkeSa, record: InitRecord) -> None:
         self._sa, self._nonces = sa, (record.nonce_i, record.nonce_r)
         tunnel = sa.tunnel
-        offered, resource = tunnel.irac.offering(sa.path), tunnel.resource(None)
+        resource, self._terms = tunnel.resource(None), tunnel.triggers.terms(sa.path)
+        offered = tunnel.irac.offering(self._terms.connection, sa.path)
         self._offer = None if record.childless else make_offer(sa, offered, None, resource, with_pfs=False)
 
     def payloads(self) -> Payloads:
@@ -41,7 +42,10 @@ class FirstChild:
             taker = tunnel if agreement is None else tunnel.parts.taking(sa, agreement)
         except PeerError as error:
             self.dropped()
-            tunnel.first_child_failed(sa, now, str(error))
+            if tunnel.triggers.refused(self._terms, error, now):
+                sa.enqueue(OpenFirst(sa, tunnel, None), now)
+            else:
+                tunnel.first_child_failed(sa, now, str(error))
             return
         if agreement is None:
             self._do_without(now)
@@ -51,6 +55,7 @@ class FirstChild:
         child = taker.children.add(sa, Keyed(agreement, ours, theirs, self._nonces), now, cpu=None, opened_by_us=True)
         taker.children.senders.serve(child)
         tunnel.reauth.take_over(sa, now)
+        tunnel.triggers.go_on(now)
 
     def _do_without(self, now: float) -> None:
         sa, tunnel = self._sa, self._sa.tunnel

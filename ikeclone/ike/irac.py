@@ -48,10 +48,10 @@ class Irac:
         """The versions of IP behind the peer: there must be an address of one of them."""
         return sorted({each.first.version for each in of_end(self._tunnel.connection.remote, path.remote)})
 
-    def offering(self, path: Path) -> Connection:
-        """The connection as it is for IKE_AUTH, which leaves it to the peer what our traffic is."""
+    def offering(self, wanted: Connection, path: Path) -> Connection:
+        """What is wanted, for IKE_AUTH, which leaves our traffic to the peer if that gives us an address."""
         everything = tuple(_EVERYTHING[version] for version in self._versions(path))
-        return _with_local(self._tunnel.connection, everything) if self._asks else self._tunnel.connection
+        return _with_local(self._tunnel.connection, everything) if self._asks else wanted
 
     def request(self, path: Path) -> Payloads:
         """The request for IKE_AUTH: for the addresses that we had, if there are some."""

@@ -24,12 +24,17 @@ def narrow(offered: Iterable[TrafficSelector], configured: Iterable[TrafficSelec
     Raises TsUnacceptable when that is nothing.
     """
     common = [c for ours in configured for theirs in offered if (c := ours.intersection(theirs))]
+    if not common:
+        raise TsUnacceptable
+    return without_covered(common)
+
+
+def without_covered(selectors: Iterable[TrafficSelector]) -> Selectors:
+    """These, less those that another one covers."""
     kept: list[TrafficSelector] = []
-    for selector in common:
+    for selector in selectors:
         if not any(k.covers(selector) for k in kept):
             kept = [k for k in kept if not selector.covers(k)] + [selector]
-    if not kept:
-        raise TsUnacceptable
     return tuple(kept)
 
 
@@ -40,8 +45,11 @@ def narrowed(connection: Connection, local: Selectors, remote: Selectors) -> Con
 
 
 def within(answer: Iterable[TrafficSelector], offered: Selectors) -> Selectors:
-    """A response's selectors, which must lie in what was offered; raises TsUnacceptable when they do not."""
+    """A response's selectors, which must lie in what was offered; raises TsUnacceptable when they do not.
+
+    Without parts that another part covers, such as a packet's (section 2.9).
+    """
     selectors = tuple(answer)
     if not selectors or not all(any(o.covers(s) for o in offered) for s in selectors):
         raise TsUnacceptable("the response widens the traffic selectors")
-    return selectors
+    return without_covered(selectors)

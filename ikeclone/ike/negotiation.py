@@ -120,13 +120,26 @@ def has_traffic(connection: Connection, path: Path, message: Message) -> bool:
     return True
 
 
+def has_first(connection: Connection, path: Path, message: Message) -> bool:
+    """Whether a connection is for a request's first selectors: those of the packet that wants it, if one does."""
+    local, remote = _asked(message)
+    try:
+        narrow(local[:1], of_end(connection.local, path.local))
+        narrow(remote[:1], of_end(connection.remote, path.remote))
+    except TsUnacceptable:
+        return False
+    return True
+
+
 def traffic_of(connection: Connection, path: Path, message: Message) -> tuple[Selectors, Selectors]:
     """What a request's selectors and the connection's have in common, ours and the peer's; raises TsUnacceptable."""
+    local, remote = _asked(message)
+    return narrow(local, of_end(connection.local, path.local)), narrow(remote, of_end(connection.remote, path.remote))
+
+
+def _asked(message: Message) -> tuple[Selectors, Selectors]:
     remote, local = message.first(TsI), message.first(TsR)
-    return (
-        narrow(local.selectors if local else (), of_end(connection.local, path.local)),
-        narrow(remote.selectors if remote else (), of_end(connection.remote, path.remote)),
-    )
+    return local.selectors if local else (), remote.selectors if remote else ()
 
 
 @dataclass(frozen=True, slots=True)

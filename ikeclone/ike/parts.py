@@ -68,6 +68,11 @@ class Parts:
             tunnel.join(sa)
         return tunnel
 
+    def stands(self, tunnel: Tunnel) -> bool:
+        """Whether there is what bringing a tunnel up asks for; one with traps gets the rest of its parts by packets."""
+        each = self.under(tunnel) if tunnel.children.traps else (tunnel,)
+        return any(part.clones.fallback is not None for part in each)
+
     def check_room(self) -> None:
         """See that there are not too many Child SAs bound to no CPU; each part has one. Raises NoAdditionalSas."""
         if sum(tunnel.clones.regular for tunnel in self.family) >= self.whole.host.settings.regular_limit:
@@ -97,8 +102,15 @@ class Parts:
 
 
 def _part(connection: Connection, name: str, agreement: Agreement) -> Connection:
-    """The connection with this traffic alone, which comes up with a Child SA."""
-    return replace(narrowed(connection, agreement.local, agreement.remote), name=name, auto=Auto.ADD)
+    """The connection with this traffic alone, which comes up with a Child SA.
+
+    Where a number says which of several connections has a packet, a part goes before its connection.
+    """
+    handling, said = connection.handling, connection.handling.priority
+    if said:
+        handling = replace(handling, priority=said - 1)
+    alone = narrowed(connection, agreement.local, agreement.remote)
+    return replace(alone, name=name, auto=Auto.ADD, handling=handling)
 
 
 def _traffic(local: Selectors, remote: Selectors) -> _Traffic:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ikeclone.connection import Connection, End
 from ikeclone.ike.actions import Kind
 from ikeclone.ike.informational import DeleteChildren
-from ikeclone.ike.negotiation import has_traffic, traffic_of
+from ikeclone.ike.negotiation import has_first, has_traffic, traffic_of
 from ikeclone.ike.sa import IkeSa, State
 from ikeclone.wire.message import Message
 
@@ -100,10 +100,15 @@ def leave(tunnel: Tunnel, sa: IkeSa, now: float) -> bool:
 
 
 def for_traffic(sa: IkeSa, message: Message) -> Tunnel:
-    """Whose Child SA a request means, of the connections that the IKE SA's peer may use; those that use it first."""
+    """Whose Child SA a request means, of the connections that the IKE SA's peer may use.
+
+    One for the request's first selectors, if there is one; of these, one that need not have a new part for it, or that
+    uses the IKE SA already.
+    """
     owner = sa.tunnel
     sharing = (t for t in owner.endpoint.configured if t is not owner and may_share(t, owner))
     candidates = sorted(sharing, key=lambda tunnel: tunnel.ike is not sa)
     fitting = [t for t in (owner, *candidates) if has_traffic(t.connection, sa.path, message)]
+    fitting = [t for t in fitting if has_first(t.connection, sa.path, message)] or fitting
     same = (t for t in fitting if t.parts.serving(*traffic_of(t.connection, sa.path, message)))
     return next(same, fitting[0] if fitting else owner)

@@ -34,6 +34,7 @@ from ikeclone.ike.revival import Revival
 from ikeclone.ike.roaming import way
 from ikeclone.ike.sa import IkeSa, State
 from ikeclone.ike.succession import Succession
+from ikeclone.ike.triggers import Packet, Triggers
 from ikeclone.numbers import KeMethod
 from ikeclone.wire.message import Message
 
@@ -67,7 +68,8 @@ class Tunnel:
         self.iras: Iras = parts.whole.iras if parts else Iras(self)
         self.children = Children(self)
         self.clones: Clones = self.children.clones
-        self.openings = Openings(self)
+        self.openings: Openings = Openings(self)
+        self.triggers: Triggers = Triggers(self)
         self.reauth = Reauthentication(self)
         self.revival = Revival(self)
         self.succession = Succession(self)
@@ -167,7 +169,7 @@ class Tunnel:
         self.ike_only = ike_only
         if ike_only and self.usable:
             self.note(Kind.IKE_UP, "the IKE SA is up already")
-        elif self.usable and self.clones.fallback is not None:
+        elif self.usable and self.parts.stands(self):
             self.note(Kind.CHILD_UP, "the connection is up already")
         elif self.ike is not None and self.ike.state is State.ESTABLISHED:
             self.openings.open_fallback(now)
@@ -251,10 +253,14 @@ class Tunnel:
             self.ike.enqueue(RekeyChild(self.ike, child), now)
         return len(children)
 
-    def acquire(self, cpu: int | None, now: float) -> None:
+    def acquire(self, cpu: int | None, now: float, packet: Packet | None = None) -> None:
         """A packet found no SA of its own: bring the connection up, or open a clone for its CPU."""
         if self.clones.fallback is None:
-            if not self.connecting and not self.is_part:
+            if self.is_part or (packet is not None and not self.triggers.note(packet, now)):
+                return
+            if packet is not None and self.usable:
+                self.openings.open_fallback(now)
+            elif not self.connecting:
                 self.up(now)
         elif cpu is not None:
             self.openings.open(cpu, now)

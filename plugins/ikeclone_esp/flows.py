@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable
+from ipaddress import IPv4Address, IPv6Address, ip_network
 from typing import Final, NamedTuple
 
 from ikeclone.backend import TrafficSelector
@@ -26,6 +27,20 @@ class Flow(NamedTuple):
     protocol: int
     source_port: int | None
     destination_port: int | None
+
+    def selectors(self) -> tuple[TrafficSelector, TrafficSelector]:
+        """The traffic selectors of a packet that leaves, ours and the peer's.
+
+        They are for all of ICMP: a question of one type is answered by another.
+        """
+        address = IPv4Address if self.version == 4 else IPv6Address
+        all_ports = self.protocol in (_ICMP, _ICMPV6)
+        ends = (self.source, self.source_port), (self.destination, self.destination_port)
+        ours, theirs = (
+            TrafficSelector.of(ip_network(address(end)), self.protocol, None if all_ports else port)
+            for end, port in ends
+        )
+        return ours, theirs
 
 
 def key(packet: memoryview) -> bytes | Flow:
@@ -92,6 +107,7 @@ class Selectors:
     def __init__(self, local: Iterable[TrafficSelector], remote: Iterable[TrafficSelector]) -> None:
         self._local = [_Range.of(selector) for selector in local]
         self._remote = [_Range.of(selector) for selector in remote]
+        self._ends = self._remote, self._local
 
     def outbound(self, flow: Flow) -> bool:
         """Whether a packet that leaves is covered."""
@@ -105,9 +121,11 @@ class Selectors:
         destination = (flow.version, flow.destination, flow.protocol, flow.destination_port)
         return _covered(self._remote, source) and _covered(self._local, destination)
 
-    def breadth(self) -> int:
-        """How many addresses the broadest remote selector has: the fewer, the more specific."""
-        return max((r.last - r.first for r in self._remote), default=0)
+    def breadth(self) -> tuple[int, ...]:
+        """How much this covers, to compare: remote addresses, then local ones, then protocols and ports."""
+        remote = [r.last - r.first + 1 for r in self._remote]
+        local = [r.last - r.first + 1 for r in self._local]
+        return max(remote, default=0), sum(remote), sum(local), *(sum(r.kinds for r in e) for e in self._ends)
 
 
 _End = tuple[int, int, int, int | None]  # IP version, address, protocol, port
@@ -126,6 +144,11 @@ class _Range(NamedTuple):
         first, last = int(selector.first), int(selector.last)
         ports = (selector.first_port, selector.last_port)
         return cls(selector.first.version, first, last, selector.protocol, *ports)
+
+    @property
+    def kinds(self) -> int:
+        """How many pairs of a protocol and a port it has."""
+        return (self.last_port - self.first_port + 1) * (1 if self.protocol else 256)
 
     def covers(self, end: _End) -> bool:
         version, address, protocol, port = end

@@ -46,10 +46,13 @@ class Routing:
         self._held: defaultdict[str, deque[bytes]] = defaultdict(deque)
 
     def route(self, policy: Policy) -> None:
-        """Take a connection's traffic. Where policies overlap, the one for fewer remote addresses goes first."""
+        """Take a connection's traffic. Where policies overlap, the narrower one goes first: for fewer remote addresses,
+        for fewer local ones, for fewer protocols and ports.
+        """
         self._policies.pop(policy.connection, None)
         self._policies[policy.connection] = Selectors(policy.local, policy.remote)
         self._policies = dict(sorted(self._policies.items(), key=lambda item: item[1].breadth()))
+        self._asked.clear()
         self._verdicts.clear()
 
     def unroute(self, connection: str) -> int:
@@ -93,7 +96,7 @@ class Routing:
                 self._verdicts.clear()
             verdict = self._verdicts[key] = self._decide(flows.parse(packet), own=True)
         if verdict.ask is not None:
-            self._ask(verdict.ask)
+            self._ask(verdict.ask, packet)
         return verdict
 
     def fallback_verdict(self, packet: memoryview) -> Verdict:
@@ -115,11 +118,11 @@ class Routing:
                 return Verdict(sa=sa, connection=connection, ask=connection)
         return Verdict(worker=worker, connection=connection, ask=connection)
 
-    def _ask(self, connection: str) -> None:
+    def _ask(self, connection: str, packet: memoryview) -> None:
         now = time.monotonic()
         if now - self._asked.get(connection, -_ASK_AGAIN) >= _ASK_AGAIN:
             self._asked[connection] = now
-            self._report(Acquire(connection, self._cpu))
+            self._report(Acquire(connection, self._cpu, flows.parse(packet).selectors()))
 
     def hold(self, connection: str, frame: bytes) -> int:
         """Keep a frame until the connection has an SA; returns how many older ones had to go (0 or 1)."""
@@ -129,6 +132,11 @@ class Routing:
             return 0
         held.popleft()
         return 1
+
+    @property
+    def waiting(self) -> tuple[str, ...]:
+        """The connections that frames are held for."""
+        return tuple(self._held)
 
     def release(self, connection: str) -> deque[bytes]:
         """The frames held for a connection, oldest first; they are the caller's now."""

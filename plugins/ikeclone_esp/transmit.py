@@ -63,6 +63,11 @@ class Transmitter:
             self._send(self._routing.verdict(self._frames.packet()), self._own)
         self._sealer.flush()
 
+    def reconsider(self) -> None:
+        """Look again at what is held: part of a connection's traffic may have a policy of its own now."""
+        for connection in self._routing.waiting:
+            self.release(connection)
+
     def _send(self, verdict: Verdict, tag: Tag) -> None:
         if verdict.sa is not None:
             self._sealer.send(verdict.sa, tag.origin)

@@ -160,6 +160,7 @@ class Worker:
                 self._transmitter.release(connection)
             case Route(policy):
                 self._routing.route(policy)
+                self._transmitter.reconsider()
             case Unroute(connection):
                 self._transmitter.forget(connection)
             case DropSocket(local):

@@ -113,6 +113,7 @@ class XfrmBackend:
     async def unroute(self, connection: str) -> None:
         if self._connections.trap(connection) is not None:
             await self._connections.unroute(connection, self._running())
+        self._left(connection)
 
     async def install(self, sa: ChildSa) -> None:
         self._connections.check(sa.connection)
@@ -147,6 +148,7 @@ class XfrmBackend:
             self._tasks.start(self._linger(pair))
         else:
             await self._drop(pair)
+        self._left(pair.sa.connection)
         await self._changed(pair.sa.connection)
 
     async def move(self, inbound_spi: int, path: Path, udp_encapsulation: bool) -> None:
@@ -240,6 +242,11 @@ class XfrmBackend:
     def _forget(self, spi: int) -> Pair | None:
         self._expired -= {(spi, True), (spi, False)}
         return self._pairs.pop(spi)
+
+    def _left(self, connection: str) -> None:
+        """A connection has less than before."""
+        if not any(pair.sa.connection == connection for pair in self._pairs):
+            self._connections.left(connection)
 
     async def _changed(self, connection: str) -> None:
         """A connection's states are others: if it wants clones, there is reason to raise acquires for single CPUs."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ikeclone.backend import BackendError, Policy
-from ikeclone_xfrm.policies import REQID_BASE
+from ikeclone_xfrm.reqids import Reqids
 from ikeclone_xfrm.session import Session
 from ikeclone_xfrm.trap import Trap
 
@@ -15,15 +15,18 @@ class Connections:
 
     def __init__(self, rearm: Callable[[Trap], None]) -> None:
         self._rearm = rearm
-        self._reqids: dict[str, int] = {}
+        self._reqids = Reqids()
         self._traps: dict[str, Trap] = {}
         self._refused: dict[str, str] = {}  # why a connection's policy is not in force
 
     def reqid(self, connection: str) -> int:
         """What a connection's states and policies have in common."""
-        if connection not in self._reqids:
-            self._reqids[connection] = REQID_BASE + 1 + len(self._reqids)
-        return self._reqids[connection]
+        return self._reqids.of(connection)
+
+    def left(self, connection: str) -> None:
+        """A connection has no states any more."""
+        if connection not in self._traps:
+            self._reqids.give_back(connection)
 
     def trap(self, connection: str) -> Trap | None:
         """A connection's trap, if its traffic is routed."""
@@ -41,7 +44,7 @@ class Connections:
         name = policy.connection
         trap = self._traps.get(name)
         if trap is None:
-            trap = self._traps[name] = Trap(session.xfrm, policy, self.reqid(name), self._rearm)
+            trap = self._traps[name] = Trap(session.shelf, policy, self.reqid(name), self._rearm)
         self._refused.pop(name, None)
         try:
             await session.placement.route(trap, policy)

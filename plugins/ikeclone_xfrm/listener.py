@@ -10,6 +10,7 @@ from typing import Any, Final, Protocol
 from ikeclone.backend import Acquire, BackendError, ChildSa, Event, Remapped
 from ikeclone_xfrm.half import Key, key_of
 from ikeclone_xfrm.numbers import Group, Msg
+from ikeclone_xfrm.selectors import packet
 from ikeclone_xfrm.structs import unpacked
 from ikeclone_xfrm.trap import Trap
 from ikeclone_xfrm.xfrm import AsyncXfrm
@@ -92,7 +93,7 @@ class Listener:
             return
         cpu = message.get_attr("XFRMA_SA_PCPU")
         if cpu is None or trap.acquired(cpu):
-            self._audience.tell(Acquire(trap.policy.connection, cpu))
+            self._audience.tell(Acquire(trap.policy.connection, cpu, packet(message["sel"])))
         if trap.busy:
             try:
                 await trap.disarm()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from ipaddress import ip_network
 from itertools import islice, product
 from typing import Any, Final
 
 from ikeclone.backend import BackendError, IPNetwork, TrafficSelector
-from ikeclone_xfrm.structs import family, packed
+from ikeclone_xfrm.structs import family, packed, unpacked
 
 _MOST: Final = 256  # selectors of one policy: odd ranges take many, and each is a policy in three directions
 _ICMP: Final = (1, 58)
@@ -45,6 +46,19 @@ def mirrored(selector: dict[str, Any]) -> dict[str, Any]:
         pairs += [("sport", "dport"), ("sport_mask", "dport_mask")]
     swapped = dict(pairs) | {there: here for here, there in pairs}
     return {swapped.get(name, name): value for name, value in selector.items()}
+
+
+def packet(selector: Mapping[str, Any]) -> tuple[TrafficSelector, TrafficSelector]:
+    """The traffic selectors of a packet, ours and the peer's, from the kernel's selector of it.
+
+    They are for all of ICMP: a question of one type is answered by another.
+    """
+    ports = selector["sport"], selector["dport"]
+    if not selector["sport_mask"] or selector["proto"] in _ICMP:
+        ports = None, None
+    ends = (ip_network(unpacked(selector[name], selector["family"])) for name in ("saddr", "daddr"))
+    ours, theirs = (TrafficSelector.of(end, selector["proto"], port) for end, port in zip(ends, ports, strict=True))
+    return ours, theirs
 
 
 def port_masks(first: int, last: int) -> list[Masked]:

@@ -12,6 +12,7 @@ from ikeclone_xfrm.decline import Decliner
 from ikeclone_xfrm.listener import Audience, Listener
 from ikeclone_xfrm.placement import Placement
 from ikeclone_xfrm.routes import Routes
+from ikeclone_xfrm.shelf import Shelf
 from ikeclone_xfrm.sweep import sweep
 from ikeclone_xfrm.xfrm import AsyncXfrm
 
@@ -27,6 +28,7 @@ class Session:
 
     def __init__(self) -> None:
         self.xfrm = AsyncXfrm()
+        self.shelf = Shelf(self.xfrm)
         self.routes = Routes()
         self.placement = Placement(self.routes.way_to)
         self._closing = ExitStack()

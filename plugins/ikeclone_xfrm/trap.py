@@ -5,16 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Final
 
 from ikeclone.backend import BackendError, Policy
-from ikeclone_xfrm.errors import NotThere
-from ikeclone_xfrm.foreign import refuse_company
-from ikeclone_xfrm.numbers import Msg
 from ikeclone_xfrm.offload import Card
 from ikeclone_xfrm.policies import Message, identity, messages, outgoing
-from ikeclone_xfrm.xfrm import AsyncXfrm
+from ikeclone_xfrm.shelf import Shelf
 
 log = logging.getLogger(__name__)
 
@@ -33,9 +29,9 @@ class Trap:
     routes that sockets keep, with the states in them: so streams change to a new clone.
     """
 
-    def __init__(self, xfrm: AsyncXfrm, policy: Policy, reqid: int, spawn: Callable[[Trap], None]) -> None:
+    def __init__(self, shelf: Shelf, policy: Policy, reqid: int, spawn: Callable[[Trap], None]) -> None:
         self.policy, self.reqid = policy, reqid
-        self._xfrm, self._spawn = xfrm, spawn
+        self._shelf, self._spawn = shelf, spawn
         self.card: Card | None = None
         self._installed: list[Message] = []
         self._armed = False
@@ -51,11 +47,11 @@ class Trap:
         async with self._changing:
             self.card = card
             before, self.policy = self._installed, policy
-            await refuse_company(self._xfrm, _beside(wanted, before))
+            await self._shelf.refuse_company(_beside(wanted, before))
             await self._update(wanted)
             self._installed = wanted
             for former in _beside(before, wanted):
-                await self._delete(former)
+                await self._shelf.take(self, former)
 
     async def restore(self) -> None:
         """Put back what somebody may have taken out of the kernel; raises BackendError."""
@@ -67,7 +63,7 @@ class Trap:
         self.rest()
         async with self._changing:
             while self._installed:
-                await self._delete(self._installed.pop())
+                await self._shelf.take(self, self._installed.pop())
 
     def acquired(self, cpu: int) -> bool:
         """A packet on this CPU has raised an acquire; whether that is news."""
@@ -118,12 +114,8 @@ class Trap:
             self._installed = wanted
 
     async def _update(self, wanted: list[Message]) -> None:
-        for fields, attributes in wanted:
-            await self._xfrm.change(Msg.UPDPOLICY, fields, attributes)
-
-    async def _delete(self, message: Message) -> None:
-        with suppress(NotThere):
-            await self._xfrm.change(Msg.DELPOLICY, *identity(message))
+        for message in wanted:
+            await self._shelf.put(self, message)
 
 
 def _beside(messages: list[Message], others: list[Message]) -> list[Message]:

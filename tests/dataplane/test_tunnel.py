@@ -38,6 +38,7 @@ from tests.dataplane.sides import GCM, Side, Tunnel, ping
 pytestmark = pytest.mark.root
 CPUS = sorted(EspBackend().cpus())
 ETH_P_IP = 0x0800
+PINGED = {"10.1.0.1/32/1", "10.2.0.1/32/1"}
 REPLY = re.compile(r"icmp_seq=(\d+)")
 
 
@@ -65,6 +66,10 @@ def test_each_cpu_has_its_own_sa(tunnel: Tunnel) -> None:
             assert not count.drops
 
 
+def acquires(tunnel: Tunnel) -> list[Acquire]:
+    return [event for event in tunnel.left.events if isinstance(event, Acquire)]
+
+
 def test_fallback_carries_other_cpus_and_asks_for_a_clone(tunnel: Tunnel) -> None:
     fallback, begin = tunnel.add(), time.monotonic()
     for cpu in CPUS:
@@ -73,7 +78,9 @@ def test_fallback_carries_other_cpus_and_asks_for_a_clone(tunnel: Tunnel) -> Non
     counters = tunnel.left.counters()[fallback[0]]
     assert counters.out_packets == 20 * len(CPUS)
     assert counters.out_by_cpu == dict.fromkeys(CPUS, 20)
-    until(lambda: set(tunnel.left.events) == {Acquire("net-net", cpu) for cpu in CPUS})
+    wanted = {("net-net", cpu) for cpu in CPUS}
+    until(lambda: {(each.connection, each.cpu) for each in acquires(tunnel)} == wanted)
+    assert {str(selector) for each in acquires(tunnel) for selector in each.packet or ()} == PINGED
     assert len(tunnel.left.events) <= len(CPUS) * (1 + seconds)  # one a second, not one a packet
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from ikeclone.backend import Counters
+from ikeclone.backend import Counters, Handling
 from ikeclone.connection import End, Secret, Timing
 from ikeclone.credentials import Credentials
 from ikeclone.ike.actions import Kind
@@ -224,6 +224,12 @@ def test_each_peer_of_a_template_has_its_parts() -> None:
     act(net.west, "down", f"{NAME}[1]")
     assert net.west.endpoint.tunnels.keys() == {NAME}
     assert net.west.endpoint.host.timers.owners() == ()
+
+
+def test_a_part_goes_before_its_connection_whatever_number_that_has() -> None:
+    net = two_for_one(handling=Handling(priority=2000))
+    found = {name: policy.handling.priority for name, policy in net.west.backend.policies.items()}
+    assert found == {NAME: 2000, FIRST_PART: 1999}
 
 
 def test_reports_show_a_part_with_its_connection() -> None:

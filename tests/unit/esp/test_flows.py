@@ -29,6 +29,15 @@ def test_plain_packets() -> None:
     assert flows.parse(memoryview(tcp)) == Flow(6, A, B, 6, 5000, 5201)
 
 
+def test_selectors_of_a_packet() -> None:
+    def shown(flow: Flow) -> list[str]:
+        return list(map(str, flow.selectors()))
+
+    assert shown(Flow(4, 0x0A010001, 0x0A020001, 17, 53, 80)) == ["10.1.0.1/32/17/53", "10.2.0.1/32/17/80"]
+    assert shown(Flow(6, A, B, 58, 0x8000, 0x8000)) == ["2001:db8:1::1/128/58", "2001:db8:2::1/128/58"]
+    assert shown(Flow(4, 0x0A010001, 0x0A020001, 6, None, None)) == ["10.1.0.1/32/6", "10.2.0.1/32/6"]
+
+
 def test_extension_headers() -> None:
     ports = struct.pack(">HHHH", 1, 2, 8, 0)
     hop_by_hop, routing = bytes((60, 1)) + bytes(14), bytes((17, 0)) + bytes(6)

@@ -25,6 +25,7 @@ MESSAGES = [
     Done(7, "it said “no”"),
     Ready(),
     Acquire("net-net", None),
+    Acquire("net-net", 3, (networks("10.0.0.1")[0], networks("2001:db8::1")[0])),
     Expire(0xFFFFFFFF, True),
     Remapped(256, PATH),
 ]

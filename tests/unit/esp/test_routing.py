@@ -16,6 +16,10 @@ from ikeclone_esp.routing import Routing, Verdict
 from tests.unit.esp.packets import child_sa, networks, udp
 
 PACKET = memoryview(udp(100))
+OF_PACKET = (
+    TrafficSelector.of(ip_network("10.1.0.1"), 17, 9),
+    TrafficSelector.of(ip_network("10.2.0.1"), 17, 9),
+)
 
 
 class Setting:
@@ -57,7 +61,7 @@ def test_hold_then_fallback_then_clone_and_back(setting: Setting) -> None:
     fallback = setting.outbound(child_sa(cpu=None))
     setting.routing.set_fallback("net-net", 1)
     assert verdict(PACKET) == Verdict(sa=fallback, connection="net-net", ask="net-net")
-    assert setting.events == [Acquire("net-net", 3)] * 3  # for any SA, then for a clone as soon as that makes sense
+    assert setting.events == [Acquire("net-net", 3, OF_PACKET)] * 3  # for any SA, then for a clone as soon as can be
     assert verdict(PACKET).ask == "net-net"
     assert len(setting.events) == 3
     clone = setting.outbound(child_sa(cpu=3))
@@ -77,6 +81,28 @@ def test_another_workers_newer_fallback_is_used_while_there_is_one(setting: Sett
     assert setting.routing.verdict(PACKET) == Verdict(worker=0, connection="net-net", ask="net-net")
     setting.routing.set_fallback("net-net", None)
     assert setting.routing.verdict(PACKET).sa is ours
+
+
+def test_of_the_same_networks_the_narrower_protocols_and_ports_go_first(setting: Setting) -> None:
+    sa = child_sa()
+    (net,) = networks("10.2.0.0/24")
+    for name, protocol, port in (("udp", 17, None), ("any", 0, None), ("port", 17, 9), ("tcp", 6, None)):
+        remote = replace(net, protocol=protocol, first_port=port or 0, last_port=port or 65535)
+        setting.routing.route(Policy(name, sa.local, (remote,), sa.path))
+    for connection in ("port", "udp", "any"):
+        assert setting.routing.verdict(PACKET).connection == connection
+        setting.routing.unroute(connection)
+    assert setting.routing.verdict(PACKET).connection is None
+
+
+def test_a_new_policy_lets_packets_ask_anew(setting: Setting) -> None:
+    setting.route("wide", "10.0.0.0/8")
+    setting.routing.verdict(PACKET)
+    assert setting.routing.hold("wide", b"frame") == 0
+    setting.route("narrow", "10.3.0.0/16")
+    setting.routing.verdict(PACKET)
+    assert [event.connection for event in setting.events if isinstance(event, Acquire)] == ["wide", "wide"]
+    assert setting.routing.waiting == ("wide",)
 
 
 def test_the_narrower_policy_goes_first(setting: Setting) -> None:

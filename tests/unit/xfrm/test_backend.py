@@ -18,7 +18,9 @@ from ikeclone_xfrm.half import Key, key_of
 from ikeclone_xfrm.numbers import Direction, Msg, OffloadFlag
 from ikeclone_xfrm.placement import Placement
 from ikeclone_xfrm.session import Session
+from ikeclone_xfrm.shelf import Shelf
 from ikeclone_xfrm.states import Kernel
+from ikeclone_xfrm.xfrm import AsyncXfrm
 
 from .samples import EAST, POLICY, SA, WEST
 
@@ -78,8 +80,9 @@ class Dictionary:
 class Fakes:
     """A session whose kernel is the dictionary, and without routes."""
 
-    def __init__(self) -> None:
-        self.xfrm, self.routes = Dictionary(), self
+    def __init__(self, kernel: Dictionary) -> None:
+        self.xfrm, self.routes = kernel, self
+        self.shelf = Shelf(cast("AsyncXfrm", kernel))
         self.placement = Placement(self.way_to)
 
     async def add(self, policy: Policy) -> None: ...
@@ -96,8 +99,7 @@ def kernel() -> Dictionary:
 
 @pytest.fixture
 async def backend(kernel: Dictionary) -> XfrmBackend:
-    made, fakes = XfrmBackend(), Fakes()
-    fakes.xfrm = kernel
+    made, fakes = XfrmBackend(), Fakes(kernel)
     made._session = cast("Session", fakes)
     made._kernel = Kernel(directions=True, per_cpu=True)
     await made.route(POLICY)

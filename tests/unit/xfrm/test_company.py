@@ -19,6 +19,7 @@ from ikeclone_xfrm.foreign import company
 from ikeclone_xfrm.listener import Listener
 from ikeclone_xfrm.numbers import Msg
 from ikeclone_xfrm.routes import TABLE, Routes
+from ikeclone_xfrm.shelf import Shelf
 from ikeclone_xfrm.sockets import exempt
 from ikeclone_xfrm.trap import Trap
 from ikeclone_xfrm.xfrm import AsyncXfrm
@@ -52,7 +53,7 @@ def test_a_policy_of_somebody_else_is_left_alone(in_namespace: Run, theirs: str)
     async def check() -> None:
         xfrm = await connected()
         await ip(f"xfrm policy add {theirs}")
-        trap = Trap(xfrm, POLICY, REQID, lambda _: None)
+        trap = Trap(Shelf(xfrm), POLICY, REQID, lambda _: None)
         with pytest.raises(BackendError, match=f"a policy that is not ours, {SELECTOR} dir out: is another IKE daemon"):
             await trap.install(POLICY)
         await trap.remove()
@@ -70,7 +71,7 @@ def test_a_policy_that_somebody_deletes_is_put_back_as_it_was(
 ) -> None:
     async def check() -> None:
         xfrm, audience = await connected(), Audience()
-        trap = audience.trap = Trap(xfrm, POLICY, REQID, lambda _: None)
+        trap = audience.trap = Trap(Shelf(xfrm), POLICY, REQID, lambda _: None)
         await trap.install(POLICY)
         await trap.arm(changed=True)
         before = await policies(xfrm)
@@ -98,7 +99,7 @@ def test_a_policy_that_somebody_deletes_is_put_back_as_it_was(
 def test_what_others_have_is_counted(in_namespace: Run) -> None:
     async def check() -> None:
         xfrm = await connected()
-        trap = Trap(xfrm, POLICY, REQID, lambda _: None)
+        trap = Trap(Shelf(xfrm), POLICY, REQID, lambda _: None)
         await trap.install(POLICY)
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
             exempt(sock)

@@ -24,6 +24,7 @@ from ikeclone_xfrm.policies import is_ours
 from ikeclone_xfrm.probe import probe
 from ikeclone_xfrm.routes import Routes
 from ikeclone_xfrm.session import lock
+from ikeclone_xfrm.shelf import Shelf
 from ikeclone_xfrm.sockets import exempt
 from ikeclone_xfrm.states import identity
 from ikeclone_xfrm.sweep import sweep
@@ -66,7 +67,7 @@ def send(exempted: bool = False) -> None:
 def test_the_kernel_takes_policies_and_gives_them_back(in_namespace: Run) -> None:
     async def check() -> None:
         xfrm = await connected()
-        trap = Trap(xfrm, POLICY, REQID, lambda _: None)
+        trap = Trap(Shelf(xfrm), POLICY, REQID, lambda _: None)
         await trap.install(POLICY)
         await trap.arm(changed=True)
         found = await xfrm.dump(Msg.GETPOLICY)
@@ -99,12 +100,16 @@ def test_a_packet_raises_an_acquire_even_while_those_for_single_cpus_are_decline
         listener = Listener(audience, xfrm.epid)
         await listener.start()
         hearing = asyncio.create_task(listener.run())
-        trap = Trap(xfrm, POLICY, REQID, lambda _: None)
+        trap = Trap(Shelf(xfrm), POLICY, REQID, lambda _: None)
         await trap.install(POLICY)
         await trap.arm(changed=True)
         send()
         await asyncio.wait_for(audience.news.wait(), 30)
-        assert audience.heard == [Acquire("gw", None)]
+        (heard,) = audience.heard
+        assert isinstance(heard, Acquire)
+        assert (heard.connection, heard.cpu) == ("gw", None)
+        assert heard.packet is not None
+        assert list(map(str, heard.packet))[1] == f"{BEYOND}/32/17/9"
         larval = await xfrm.dump(Msg.GETSA)
         assert [state["reqid"] for state in larval] == [REQID]
         hearing.cancel()
@@ -118,7 +123,7 @@ def test_a_packet_raises_an_acquire_even_while_those_for_single_cpus_are_decline
 def test_an_exempted_socket_meets_no_policy(in_namespace: Run) -> None:
     async def check() -> None:
         xfrm = await connected()
-        await Trap(xfrm, POLICY, REQID, lambda _: None).install(POLICY)
+        await Trap(Shelf(xfrm), POLICY, REQID, lambda _: None).install(POLICY)
         send(exempted=True)
         assert await xfrm.dump(Msg.GETSA) == []
         send()
@@ -138,10 +143,10 @@ def test_an_exempted_socket_meets_no_policy(in_namespace: Run) -> None:
 def test_sweeping_takes_what_is_ours_and_nothing_else(in_namespace: Run) -> None:
     async def check() -> None:
         xfrm = await connected()
-        await Trap(xfrm, POLICY, 7, lambda _: None).install(POLICY)
+        await Trap(Shelf(xfrm), POLICY, 7, lambda _: None).install(POLICY)
         foreign = len(await xfrm.dump(Msg.GETPOLICY))
         other = POLICY.__class__("other", POLICY.remote, POLICY.local, POLICY.path)
-        await Trap(xfrm, other, REQID, lambda _: None).install(other)
+        await Trap(Shelf(xfrm), other, REQID, lambda _: None).install(other)
         assert await sweep(xfrm) == 3
         assert len(await xfrm.dump(Msg.GETPOLICY)) == foreign
         xfrm.close()
@@ -157,7 +162,7 @@ def test_a_larval_state_goes_too(in_namespace: Run, handling: Handling) -> None:
         xfrm, ear = await connected(), AsyncXfrm()
         await ear.bind(groups=1)
         policy = replace(POLICY, handling=handling)
-        await Trap(xfrm, policy, REQID, lambda _: None).install(policy)
+        await Trap(Shelf(xfrm), policy, REQID, lambda _: None).install(policy)
         send()
         (larval,) = await xfrm.dump(Msg.GETSA)
         assert larval["id"]["spi"] == 0

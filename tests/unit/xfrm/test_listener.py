@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from typing import Any, cast
 
-from ikeclone.backend import Acquire, ChildSa, Event, Expire, Remapped
+from ikeclone.backend import Acquire, ChildSa, Event, Expire, Remapped, TrafficSelector
 from ikeclone_xfrm.half import Key
 from ikeclone_xfrm.listener import Listener
 from ikeclone_xfrm.messages import XfrmMarshal
 from ikeclone_xfrm.numbers import IPPROTO_ESP, Msg
 from ikeclone_xfrm.policies import messages
+from ikeclone_xfrm.shelf import Shelf
 from ikeclone_xfrm.structs import packed
 from ikeclone_xfrm.trap import ENOUGH, Trap
 from ikeclone_xfrm.xfrm import AsyncXfrm
@@ -21,6 +22,20 @@ from .samples import EAST, POLICY, REQID, SA, WEST
 from .test_trap import Recorder
 
 REQUESTER, SOMEBODY = 4711, 4712
+SELECTOR = {
+    "saddr": packed(ip_address("192.0.1.7")).ljust(16, b"\0"),
+    "daddr": packed(ip_address("192.0.2.9")).ljust(16, b"\0"),
+    "sport": 50000,
+    "sport_mask": 0xFFFF,
+    "dport": 443,
+    "dport_mask": 0xFFFF,
+    "family": 2,
+    "proto": 6,
+}
+PACKET = (
+    TrafficSelector.of(ip_network("192.0.1.7"), 6, 50000),
+    TrafficSelector.of(ip_network("192.0.2.9"), 6, 443),
+)
 
 
 class Audience:
@@ -28,7 +43,7 @@ class Audience:
 
     def __init__(self) -> None:
         self.recorder = Recorder()
-        self.trap = Trap(cast("AsyncXfrm", self.recorder), POLICY, REQID, lambda _: None)
+        self.trap = Trap(Shelf(cast("AsyncXfrm", self.recorder)), POLICY, REQID, lambda _: None)
         self.heard: list[Event] = []
         self.news = asyncio.Event()
         self.gone: list[int] = []
@@ -68,7 +83,7 @@ async def hear(audience: Audience, encode: Encode, kind: Msg, fields: Any, attri
 async def acquire(audience: Audience, encode: Encode, cpu: int | None, reqid: int = REQID) -> None:
     (fields, attributes), *_ = messages(POLICY, reqid)
     where = [("SA_PCPU", cpu)] if cpu is not None else []
-    await hear(audience, encode, Msg.ACQUIRE, {"policy": fields}, [*attributes, *where])
+    await hear(audience, encode, Msg.ACQUIRE, {"sel": SELECTOR, "policy": fields}, [*attributes, *where])
 
 
 async def test_acquires_of_our_policies_name_connection_and_cpu(encode: Encode) -> None:
@@ -77,7 +92,7 @@ async def test_acquires_of_our_policies_name_connection_and_cpu(encode: Encode) 
     await acquire(audience, encode, 2)
     await acquire(audience, encode, 2)
     await acquire(audience, encode, 2, reqid=1)
-    assert audience.heard == [Acquire("gw", None), Acquire("gw", 2)]
+    assert audience.heard == [Acquire("gw", None, PACKET), Acquire("gw", 2, PACKET)]
 
 
 async def test_a_stream_of_acquires_disarms_the_trap(encode: Encode) -> None:
@@ -88,7 +103,7 @@ async def test_a_stream_of_acquires_disarms_the_trap(encode: Encode) -> None:
     for _ in range(ENOUGH + 1):
         await acquire(audience, encode, 2)
     assert audience.recorder.took() == [(Msg.UPDPOLICY, 1, 0)]
-    assert audience.heard == [Acquire("gw", 2)]
+    assert audience.heard == [Acquire("gw", 2, PACKET)]
     await audience.trap.remove()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ipaddress import ip_address, ip_network
+from socket import AF_INET
 
 import pytest
 from hypothesis import given
@@ -11,7 +12,8 @@ from hypothesis import strategies as st
 from ikeclone.backend import BackendError, Mode, TrafficSelector
 from ikeclone_xfrm.numbers import PolicyDirection
 from ikeclone_xfrm.policies import is_ours, messages, outgoing, priority
-from ikeclone_xfrm.selectors import mirrored, port_masks, selectors
+from ikeclone_xfrm.selectors import mirrored, packet, port_masks, selectors
+from ikeclone_xfrm.structs import packed
 
 from .samples import LOCAL, POLICY, REMOTE, REQID
 
@@ -36,6 +38,20 @@ def test_only_selectors_of_one_family_and_protocol_go_together() -> None:
     assert selectors(LOCAL, (six,)) == []
     assert selectors((tcp,), (udp,)) == []
     assert [found["proto"] for found in selectors(LOCAL, (tcp, udp))] == [6, 17]
+
+
+def test_a_packet_has_its_own_ports_and_all_of_icmp() -> None:
+    ends = {
+        name: packed(ip_address(end)).ljust(16, b"\0") for name, end in (("saddr", "10.0.1.7"), ("daddr", "10.0.2.9"))
+    }
+    ports = {"family": AF_INET, "sport": 8, "sport_mask": 0xFFFF, "dport": 0}
+
+    def shown(protocol: int, **changes: int) -> list[str]:
+        return list(map(str, packet({"proto": protocol, **ends, **ports, **changes})))
+
+    assert shown(17) == ["10.0.1.7/32/17/8", "10.0.2.9/32/17/0"]
+    assert shown(1) == ["10.0.1.7/32/1", "10.0.2.9/32/1"]
+    assert shown(47, sport_mask=0) == ["10.0.1.7/32/47", "10.0.2.9/32/47"]
 
 
 def test_a_range_of_addresses_takes_several() -> None:

@@ -15,6 +15,7 @@ from ikeclone.backend import BackendError, TrafficSelector
 from ikeclone_xfrm import trap as module
 from ikeclone_xfrm.errors import refused
 from ikeclone_xfrm.numbers import Msg, PolicyDirection
+from ikeclone_xfrm.shelf import Shelf
 from ikeclone_xfrm.trap import ENOUGH, Trap, rearm
 from ikeclone_xfrm.xfrm import AsyncXfrm
 
@@ -49,7 +50,7 @@ OUT, IN, FWD = PolicyDirection.OUT, PolicyDirection.IN, PolicyDirection.FWD
 
 
 def made(recorder: Recorder, resting: list[Trap]) -> Trap:
-    return Trap(cast("AsyncXfrm", recorder), POLICY, REQID, resting.append)
+    return Trap(Shelf(cast("AsyncXfrm", recorder)), POLICY, REQID, resting.append)
 
 
 async def test_policies_are_installed_unarmed_and_removed() -> None:
@@ -97,7 +98,7 @@ async def test_the_first_packet_of_each_cpu_is_news_and_a_stream_makes_it_busy()
 async def test_after_a_rest_it_is_armed_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "FIRST_PAUSE", 0.0)
     rested, recorder = asyncio.Event(), Recorder()
-    trap = Trap(cast("AsyncXfrm", recorder), POLICY, REQID, lambda _: rested.set())
+    trap = Trap(Shelf(cast("AsyncXfrm", recorder)), POLICY, REQID, lambda _: rested.set())
     await trap.install(POLICY)
     await trap.arm(changed=True)
     await trap.disarm()
