@@ -33,6 +33,7 @@ class CreateChild(Exchange):
         self._clones = tunnel.clones
         self._clones.queued.add(cpu)
         self._request: Request | None = None
+        self._terms = Terms(tunnel.connection)
         self.rival: Child | None = None
 
     def request(self, now: float) -> Payloads | None:
