@@ -134,8 +134,8 @@ class KernelLab:
         peer.begin(child, connection or {}, cpus)
         return peer
 
-    def libreswan(self, end: End = EAST, **settings: str) -> Libreswan:
-        """Start Libreswan on one side, with these settings of its connection."""
+    def libreswan(self, end: End = EAST, **settings: str | None) -> Libreswan:
+        """Start Libreswan on one side, with these settings of its connection; None leaves a usual one out."""
         other = WEST if end is EAST else EAST
         peer = Libreswan(self.side(end), self._root, end, other, self.logs)
         self._peers.append(peer)

@@ -17,16 +17,6 @@ config setup
     nssdir={run}/nss
     ipsecdir={run}
 conn gw
-    keyexchange=ikev2
-    authby=secret
-    left={local.address}
-    leftid=@{local.name}
-    leftsubnet={local.net}
-    right={remote.address}
-    rightid=@{remote.name}
-    rightsubnet={remote.net}
-    ike=aes128-sha2_256-dh31
-    esp=aes_gcm_c_128
     {settings}
 """
 CHILD = re.compile(r'^#(\d+): "gw", type=ESP, add_time=\d+, inBytes=(\d+), outBytes=(\d+)', re.MULTILINE)
@@ -51,19 +41,29 @@ class Libreswan:
         self._run = Path("/run") / local.name
         self._outside = root / "run" / local.name
 
-    def begin(self, settings: Mapping[str, str]) -> None:
-        """Write the connection `gw` with these settings too, and start pluto."""
+    def begin(self, settings: Mapping[str, str | None]) -> None:
+        """Write the connection `gw` with these settings too, or with None without one, and start pluto."""
         (self._outside / "nss").mkdir(parents=True)
-        conf = IPSEC_CONF.format(
-            run=self._run,
-            local=self.local,
-            remote=self.remote,
-            settings="\n    ".join(f"{name}={value}" for name, value in settings.items()),
-        )
-        (self._outside / "ipsec.conf").write_text(conf)
+        wanted = {name: value for name, value in (self._usual() | dict(settings)).items() if value is not None}
+        lines = "\n    ".join(f"{name}={value}" for name, value in wanted.items())
+        (self._outside / "ipsec.conf").write_text(IPSEC_CONF.format(run=self._run, settings=lines))
         (self._outside / "ipsec.secrets").write_text(f'@west @east : PSK "{SECRET}"\n')
         self._inside("certutil", "-N", "--empty-password", "-d", f"sql:{self._run}/nss")
         self.start()
+
+    def _usual(self) -> dict[str, str | None]:
+        return {
+            "keyexchange": "ikev2",
+            "authby": "secret",
+            "left": self.local.address,
+            "leftid": f"@{self.local.name}",
+            "leftsubnet": self.local.net,
+            "right": self.remote.address,
+            "rightid": f"@{self.remote.name}",
+            "rightsubnet": self.remote.net,
+            "ike": "aes128-sha2_256-dh31",
+            "esp": "aes_gcm_c_128",
+        }
 
     def start(self) -> None:
         """Start pluto, which was not there or has ended, and load the connection."""
@@ -113,6 +113,9 @@ class Libreswan:
         """End it without a word to the peer; it can be started again."""
         self.process.kill()
         self.process.wait()
+
+    def log(self) -> str:
+        return (self._outside / "pluto.log").read_text(errors="replace")
 
     def collect(self) -> None:
         """Keep the log and the configuration beside the capture."""
