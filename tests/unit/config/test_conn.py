@@ -276,6 +276,10 @@ def test_mistakes_at_their_line(mistakes: Mistakes, line: str, message: str) -> 
             "type=transport is for the hosts themselves: leave out leftsubnet and rightsubnet",
         ),
         (
+            "\tleft=1.2.3.4\n\tright=1.2.3.5\n\tmobike=yes\n\ttype=transport\n",
+            "mobike=yes is for tunnels: type=transport ties an SA to the addresses (RFC 4555)",
+        ),
+        (
             "\tleft=1.2.3.4\n\tright=%any\n\tleftsubnet=10.0.0.0/8\n\tleftsubnets=10.0.0.0/8\n",
             "left: subnet and subnets exclude each other",
         ),

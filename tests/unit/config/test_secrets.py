@@ -10,6 +10,7 @@ import pytest
 
 from ikeclone.config import ConfigErrors, load, load_credentials, load_secrets
 from ikeclone.connection import Identity, Ppk, Secret
+from ikeclone.errors import ConfigError
 
 Write = Callable[..., Path]
 
@@ -127,6 +128,11 @@ def test_include(write: Write) -> None:
     write('@west : PSK "a"\n', "secrets.d/a.secrets")
     write('@east : PSK "b"\n', "secrets.d/b.secrets")
     assert [secret.key for secret in load_secrets(write("include secrets.d/*.secrets\n")).secrets] == [b"a", b"b"]
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=rf"cannot read {tmp_path}/ipsec\.secrets: No such file or directory"):
+        load_secrets(tmp_path / "ipsec.secrets")
 
 
 @pytest.mark.parametrize(("mode", "warns"), [(0o600, False), (0o640, True), (0o604, True)])

@@ -261,3 +261,21 @@ async def test_a_daemon_that_talks_nonsense(path: Path) -> None:
     async with await asyncio.start_unix_server(nonsense, str(path)):
         with pytest.raises(ControlError, match="the daemon's answer makes no sense"):
             await ask(path, Status())
+
+
+def test_a_socket_of_another_kind_is_left_alone(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
+        other.bind(str(path))
+        with pytest.raises(ControlError, match=f"cannot use the control socket {path}: Protocol wrong type for socket"):
+            start(path)
+    assert path.exists()
+
+
+async def test_a_server_that_was_not_started_has_nothing_to_close(path: Path) -> None:
+    """The daemon ends before it listens, as when another one has the socket."""
+    async with served(path):
+        second = ControlServer(path, answer)
+        with pytest.raises(ControlError, match="already in use by a running daemon"):
+            await second.start()
+        await second.close()
+        assert await ask(path, TrafficStatus()) == TrafficReport(rows=[])

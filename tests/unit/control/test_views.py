@@ -11,6 +11,7 @@ from ikeclone.control.models import (
     ClonesReport,
     ConnectionRow,
     IkeSaRow,
+    PoolRow,
     StatusReport,
     TrafficReport,
     TrafficRow,
@@ -161,6 +162,37 @@ def test_status_tables() -> None:
         "#2 west-0 #1 any established AES_GCM_16_256 c0ffee01 c0ffee02 1m 0s in 2h 0m",
         "retransmissions: 3",
     ]
+
+
+def test_status_tells_of_addresses_inside_tunnels() -> None:
+    """Those that peers gave us, with name servers and the domains these are for; and who has what of each pool."""
+    connection = ConnectionRow(
+        name="road",
+        auto="add",
+        local="192.1.2.45",
+        remote="192.1.2.23",
+        local_selectors=["10.3.0.1/32"],
+        remote_selectors=["0.0.0.0/0"],
+        state="up",
+        clones=0,
+        addresses=["10.3.0.1"],
+        dns=["192.0.2.53"],
+        domains=["example.com"],
+    )
+    pool = PoolRow(pool="10.4.0.1-10.4.0.9", size=9, leases={"10.4.0.1": "alice", "10.4.0.2": "bob"})
+    report = StatusReport(
+        version="0.1.0",
+        uptime=1,
+        backend="esp",
+        data_plane={},
+        connections=[connection],
+        ike_sas=[],
+        counters={},
+        pools=[pool],
+    )
+    lines = rendered(status_tables(report))
+    assert "road: address 10.3.0.1 DNS 192.0.2.53 for example.com" in lines
+    assert "pool 10.4.0.1-10.4.0.9: 2 of 9 leased, 10.4.0.1 to alice, 10.4.0.2 to bob" in lines
 
 
 @pytest.mark.parametrize(
