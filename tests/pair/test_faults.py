@@ -486,8 +486,9 @@ def test_down_again_while_the_delete_awaits_its_answer_says_no_more() -> None:
     assert_nothing_left(net)
 
 
-def test_a_lifetime_that_ends_while_the_delete_awaits_its_answer_changes_nothing() -> None:
-    timing = Timing(ike_lifetime=100, retransmit_timeout=60)
+@pytest.mark.parametrize("lifetime", ["ike_lifetime", "child_lifetime"])
+def test_a_lifetime_that_ends_while_the_delete_awaits_its_answer_changes_nothing(lifetime: str) -> None:
+    timing = replace(Timing(retransmit_timeout=60), **{lifetime: 100})
     net = Network(west={"timing": timing, "rekey": False}, east={"timing": timing, "rekey": False}).established()
     net.run(80)
     net.link.cut = True

@@ -269,3 +269,27 @@ def test_a_peer_that_asks_for_an_ike_sa_of_its_own_for_one_of_them_gets_it() -> 
     for side in net.sides:
         assert tunnel(side, NAME).ike is not tunnel(side, OTHER).ike
     agree(net)
+
+
+def test_one_that_comes_up_alone_does_not_wait_for_the_ticket_of_another_that_shares_nothing_with_it() -> None:
+    """That of a lost IKE SA serves those that may be on it."""
+    both = {"timing": TIMING, "resumption": True}
+    net = Network(west=both, east=both)
+    for side in net.sides:
+        conn = side.conn
+        other = replace(conn, name=OTHER, local=moved(conn.local), remote=moved(conn.remote), fragmentation=False)
+        side.endpoint.add(replace(other, resumption=False), net.now)
+    act(net.west, "up", NAME)
+    tunnel(net.west, NAME).wanted = True
+    net.link.cut = True
+    net.run_until(lambda: tunnel(net.west, NAME).ike is None)
+    session = tunnel(net.west, NAME).resumption.session
+    assert session is not None
+    net.link.cut = False
+    tunnel(net.west, OTHER).up(net.now)
+    net.settle(net.west)
+    assert tunnel(net.west, NAME).resumption.session is session
+    assert tunnel(net.west, OTHER).initiation is not None
+    net.run(60)
+    assert counts(net) == [[1, 1], [1, 1]]
+    assert tunnel(net.west, NAME).ike is not tunnel(net.west, OTHER).ike
