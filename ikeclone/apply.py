@@ -7,8 +7,10 @@ from ikeclone.ike.actions import (
     ActivateChild,
     DeactivateChild,
     InstallChild,
+    Kind,
     MoveChild,
     RemoveChild,
+    Report,
     Route,
     SkipNumbers,
     Unroute,
@@ -24,6 +26,10 @@ class Applier:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self._refused: set[int] = set()
+
+    def refutes(self, report: Report) -> bool:
+        """Whether a report says of a Child SA that it is up, which the data plane did not take."""
+        return report.kind in (Kind.CHILD_UP, Kind.CHILD_REKEYED) and report.child in self._refused
 
     async def do(self, action: BackendAction) -> None:
         """Do one action; raises BackendError when the data plane refuses."""

@@ -158,9 +158,7 @@ class Daemon:
     async def _do(self, action: Action) -> None:
         match action:
             case Report():
-                level = logging.WARNING if action.kind in (Kind.FAILED, Kind.REFUSED) else logging.INFO
-                log.log(level, "%s: %s", action.connection, action.text)
-                self._commands.tell(action)
+                self._report(action)
             case Fetch(order):
                 self._fetcher.start(order)
             case IkeKeyed():
@@ -178,6 +176,13 @@ class Daemon:
                     log.warning("%s: %s", type(action).__name__, error)
                     if isinstance(action, InstallChild):
                         self.endpoint.install_failed(action.sa.inbound_spi, str(error), self.now())
+
+    def _report(self, report: Report) -> None:
+        if self._applier.refutes(report):
+            return
+        level = logging.WARNING if report.kind in (Kind.FAILED, Kind.REFUSED) else logging.INFO
+        log.log(level, "%s: %s", report.connection, report.text)
+        self._commands.tell(report)
 
     async def _hear_backend(self) -> None:
         while True:

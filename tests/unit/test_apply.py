@@ -8,7 +8,16 @@ import pytest
 
 from ikeclone.apply import Applier
 from ikeclone.backend import BackendError, ChildSa
-from ikeclone.ike.actions import ActivateChild, DeactivateChild, InstallChild, MoveChild, RemoveChild, SkipNumbers
+from ikeclone.ike.actions import (
+    ActivateChild,
+    DeactivateChild,
+    InstallChild,
+    Kind,
+    MoveChild,
+    RemoveChild,
+    Report,
+    SkipNumbers,
+)
 from ikeclone.memory import MemoryBackend
 from tests.unit.test_steered import CLONE, PATH
 
@@ -35,6 +44,18 @@ async def test_what_goes_on_with_a_refused_sa_is_left_out() -> None:
     await applier.do(InstallChild(replace(CLONE, cpu=0)))
     await applier.do(ActivateChild(spi))
     assert list(backend.outbound.values()) == [spi]
+
+
+async def test_what_is_said_of_a_refused_sa_that_it_is_up_is_not_so() -> None:
+    applier, spi = Applier(Choosy()), CLONE.inbound_spi
+    with pytest.raises(BackendError):
+        await applier.do(InstallChild(CLONE))
+    said = {kind: applier.refutes(Report("gw", kind, "", spi)) for kind in Kind}
+    assert [kind for kind, refuted in said.items() if refuted] == [Kind.CHILD_UP, Kind.CHILD_REKEYED]
+    assert not applier.refutes(Report("gw", Kind.CHILD_UP, "", spi + 1))
+    assert not applier.refutes(Report("gw", Kind.CHILD_UP, "the connection is up already"))
+    await applier.do(RemoveChild(spi))
+    assert not applier.refutes(Report("gw", Kind.CHILD_UP, "", spi))
 
 
 async def test_an_sa_that_was_never_there_is_still_an_error() -> None:

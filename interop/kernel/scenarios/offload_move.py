@@ -18,7 +18,7 @@ def run(lab: KernelLab) -> None:
         west = lab.ikeclone(settings={"nic-offload": "crypto", "mobike": "yes", "esn": "no"})
         up(west)
         lab.wait(lambda: on_card(lab.west) == 2, "both states on the card")
-        with arriving(lab) as seen, RunningPing(lab.west, WEST.inner, EAST.inner, 0.005):
+        with leaving(lab) as seen, RunningPing(lab.west, WEST.inner, EAST.inner, 0.005):
             lab.wait(lambda: f"{WEST.address} > {EAST.address}: ESP" in seen(), "ESP from the card")
             move(lab)
             expect("what status says of it", west.status().data_plane["offload"], "gw: in crypto out crypto")
@@ -37,10 +37,10 @@ def move(lab: KernelLab) -> None:
 
 
 @contextmanager
-def arriving(lab: KernelLab) -> Iterator[Callable[[], str]]:
-    """What arrives at east meanwhile but IKE, as tcpdump tells it."""
-    file = lab.logs / "arriving.txt"
+def leaving(lab: KernelLab) -> Iterator[Callable[[], str]]:
+    """What leaves west meanwhile but IKE, as tcpdump tells it."""
+    file = lab.logs / "leaving.txt"
     with file.open("w") as written:
-        tcpdump = lab.east.start("tcpdump", "-n", "-l", "-i", CARD, "-Q", "in", "ip and not udp", stdout=written)
+        tcpdump = lab.west.start("tcpdump", "-n", "-l", "-i", CARD, "-Q", "out", "ip and not udp", stdout=written)
         yield file.read_text
         end(tcpdump)
