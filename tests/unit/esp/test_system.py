@@ -5,12 +5,16 @@ from __future__ import annotations
 import errno
 import os
 import select
+import subprocess
+import sys
 from typing import Any
 
 import pytest
 
+import ikeclone_esp
 from ikeclone.backend import BackendError
 from ikeclone_esp import routes, sockets, tun
+from ikeclone_esp.backend import EspBackend
 from ikeclone_esp.handover import PLAINTEXT, Handover, Tag
 
 
@@ -59,3 +63,14 @@ def test_a_full_handover_loses_nothing() -> None:
                 handover.on_writable(worker)
         assert received == list(range(sent))
         assert not handover.blocked
+
+
+def test_a_worker_starts_without_what_only_the_daemon_needs() -> None:
+    code = "import sys, ikeclone_esp.worker; print({'asyncio', 'ikeclone_esp.backend'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, check=True).stdout == b"set()\n"
+
+
+def test_the_backend_is_there_when_asked_for_and_nothing_else() -> None:
+    assert ikeclone_esp.EspBackend is EspBackend
+    with pytest.raises(AttributeError):
+        ikeclone_esp.no_such_thing  # noqa: B018
