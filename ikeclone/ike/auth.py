@@ -234,7 +234,7 @@ class AuthResponder:
         return (*sa.tunnel.reauth.lifetime(), *child, *mobike.answer(sa), *message_ids.agree(sa, request), *ticket)
 
     def _establish(self, tunnel: Tunnel, peer: Identity, request: Message, now: float, *, contact: bool) -> None:
-        tunnel = tunnel.serving(peer, self.sa.path)
+        tunnel = tunnel.serving(peer, self.sa.path, request)
         self.sa.pass_to(tunnel)
         identity = request.require(IdI)
         self.sa.presented = Identity(identity.type, identity.data)

@@ -15,6 +15,7 @@ from ikeclone.selectors import IPAddress
 
 if TYPE_CHECKING:
     from ikeclone.ike.tunnel import Tunnel
+    from ikeclone.wire.message import Message
 
 
 class TooMany(AuthenticationFailed):
@@ -29,7 +30,8 @@ class Instances:
     def __init__(self, template: Tunnel) -> None:
         self._template, self._last = template, 0
         self._instances: dict[str, Tunnel] = {}
-        self._of: dict[Identity, Tunnel] = {}
+        # Several have one identity with `uniqueids=no` alone.
+        self._of: dict[Identity, list[Tunnel]] = {}
 
     def __iter__(self) -> Iterator[Tunnel]:
         return iter(tuple(self._instances.values()))
@@ -37,26 +39,32 @@ class Instances:
     def __len__(self) -> int:
         return len(self._instances)
 
-    def serving(self, peer: Identity, address: IPAddress) -> Tunnel:
+    def serving(self, peer: Identity, address: IPAddress, request: Message) -> Tunnel:
         """The instance of an authenticated peer: its former one when it comes back, else a new one.
 
-        Raises TooMany. What a peer gets for as long as it is there is given here, and taken back in `end`.
+        `request` is its IKE_AUTH. Raises TooMany.
+
+        What a peer gets for as long as it is there is given here, and taken back in `end`.
         """
-        former = self._former(peer)
+        former = self._former(peer, address, request)
         if former is not None:
             former.connection = _of_peer(former.connection, former.connection.name, peer, address)
             return former
         name = self._free()
         instance = self._template.instance(_of_peer(self._template.connection, name, peer, address))
         instance.peer = peer
-        self._instances[name] = self._of[peer] = instance
+        self._instances[name] = instance
+        self._of.setdefault(peer, []).append(instance)
         return instance
 
     def end(self, instance: Tunnel) -> None:
         """The last SA of an instance is gone, and so is the instance."""
         del self._instances[instance.connection.name]
-        if instance.peer is not None and self._of.get(instance.peer) is instance:
-            del self._of[instance.peer]
+        same = self._of.get(instance.peer, []) if instance.peer is not None else []
+        if instance in same:
+            same.remove(instance)
+        if instance.peer is not None and not same:
+            self._of.pop(instance.peer, None)
 
     def claim(self, instance: Tunnel, remote: Selectors) -> None:
         """See that no other instance has any of this traffic: its peer's packets would go to this one.
@@ -68,11 +76,16 @@ class Instances:
             if other.parts.whole is not instance and other.template is self._template:
                 raise TsUnacceptable(f"{other.connection.name} has this traffic already")
 
-    def _former(self, peer: Identity) -> Tunnel | None:
-        """A peer without a name is never known to be the same again (RFC 7619 section 2.2)."""
-        if peer.type is IdType.NULL or not self._template.host.settings.uniqueids:
-            return None
-        return self._of.get(peer)
+    def _former(self, peer: Identity, address: IPAddress, request: Message) -> Tunnel | None:
+        """A peer without a name is never known to be the same again (RFC 7619 section 2.2).
+
+        Of hosts that share a name, one is known that asks for the address inside the tunnel that it has, and that has
+        not moved: it authenticates anew.
+        """
+        same = self._of.get(peer, []) if peer.type is not IdType.NULL else []
+        if not self._template.host.settings.uniqueids:
+            same = [t for t in same if t.connection.remote.address == address and t.iras.leases(request)]
+        return same[-1] if same else None
 
     def _free(self) -> str:
         """The name with the next number that no instance has; one that was given back is the last to be given again."""

@@ -60,6 +60,13 @@ class Iras:
         if self._pools and not self.leased:
             raise FailedCpRequired("the peer has not asked for an address")
 
+    def leases(self, message: Message) -> bool:
+        """Whether IKE_AUTH asks for an address that the peer has already."""
+        request = _request(message)
+        if request is None:
+            return False
+        return any(address in request.internal_addresses(pool.version) for pool, address in self.leased.items())
+
     def release(self) -> None:
         """The peer is gone."""
         for pool, address in self.leased.items():

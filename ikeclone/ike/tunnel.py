@@ -100,9 +100,9 @@ class Tunnel:
 
     # The instances of a connection for any number of peers
 
-    def serving(self, peer: Identity, path: Path) -> Tunnel:
-        """Who serves an authenticated peer: this connection or an instance of it; raises AuthenticationFailed."""
-        return self if self.connection.remote.address else self.instances.serving(peer, path.remote)
+    def serving(self, peer: Identity, path: Path, request: Message) -> Tunnel:
+        """Who serves a peer that IKE_AUTH authenticates: this one or an instance of it; raises AuthenticationFailed."""
+        return self if self.connection.remote.address else self.instances.serving(peer, path.remote, request)
 
     def instance(self, connection: Connection) -> Tunnel:
         """A new instance of this one."""

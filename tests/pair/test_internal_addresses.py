@@ -167,6 +167,29 @@ def test_rekeys_and_reauthentication_leave_it(how: str) -> None:
         net.assert_consistent()
 
 
+def test_with_uniqueids_no_it_is_kept_by_a_host_that_authenticates_anew() -> None:
+    """Another host of that name has another one, and so has the same from elsewhere."""
+    net = road(Settings(uniqueids=False))
+    second = warrior(net, 7)
+    second.endpoint.tunnel(NAME).connection = replace(
+        second.conn, local=replace(second.conn.local, identity=WEST_END.identity)
+    )
+    up(net.west, second)
+    before = net.west.ike
+    for _ in range(2):
+        net.west.rekey(reauth=True)
+        net.run(40)
+    assert net.west.ike is not before
+    assert (address(net.west), held(net)) == (["10.3.0.1"], {"10.3.0.1": "@west", "10.3.0.2": "@west"})
+    assert len(net.east.endpoint.named(NAME)) == 2
+    assert [sa.state for sa in net.east.endpoint.ike_sas() if sa.state is not State.DEAD] == [State.ESTABLISHED] * 2
+    net.west.down()
+    second.down()
+    net.run(60)
+    assert held(net) == {}
+    assert not net.east.endpoint.tunnel(NAME).instances._of
+
+
 def test_it_ends_with_the_connection_and_is_had_again() -> None:
     net = road()
     second = warrior(net, 7)
