@@ -151,6 +151,18 @@ def test_a_used_ticket_is_refused() -> None:
     one_tunnel(net)
 
 
+@pytest.mark.parametrize("forged", [bytes(32), b"", b"A" * 8000], ids=len)
+def test_a_forged_ticket_is_refused(forged: bytes) -> None:
+    """It is a number that the gateway has drawn, and stands for nothing if changed."""
+    net = tunnel_of_two().established()
+    client(net).session = replace(session(net), ticket=forged)
+    lose(net)
+    net.run_until(lambda: len(net.west.children) == 1)
+    assert exchanges(net.west)[:2] == ["IKE_SESSION_RESUME", "IKE_SA_INIT"]
+    assert net.east.endpoint.counters["ike_sa_init refused: ticket_nack"] == 1
+    one_tunnel(net)
+
+
 def test_of_two_who_present_a_ticket_one_resumes() -> None:
     """It is used when an IKE SA is established with it (section 4.3.1), here by another before IKE_AUTH comes."""
     net = tunnel_of_two().established()
