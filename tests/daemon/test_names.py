@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ikeclone.control.models import Down, Up
-from ikeclone.demo.daemons import DaemonProcess
+from ikeclone.demo.daemons import DaemonProcess, start_together
 from ikeclone.demo.namespaces import Namespace
 from ikeclone.demo.tunnel import CONNECTION, hosts
 from ikeclone.demo.waiting import wait_until
@@ -54,8 +54,8 @@ class Hosts:
             self._daemon(host, directory / host.name, conf)
             for host, conf in ((west, road), (east, CONF.format(left="%any", resolver="no") + GATEWAY))
         )
+        start_together(self.east, self.west)
         for daemon in (self.east, self.west):
-            daemon.start()
             stack.callback(daemon.stop)
 
     @staticmethod

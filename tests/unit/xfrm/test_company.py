@@ -43,7 +43,7 @@ async def ip(arguments: str) -> None:
 
 async def until(condition: Callable[[], Coroutine[Any, Any, bool]]) -> None:
     """Wait until it holds."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not await condition():  # noqa: ASYNC110  the kernel tells nobody
             await asyncio.sleep(0.05)
 
@@ -154,7 +154,8 @@ def test_routes_that_somebody_takes_are_put_back(
 
     with caplog.at_level(logging.WARNING):
         in_namespace(check())
-    assert caplog.text.count("is put back") == 1
+    told = caplog.text.count("is put back")
+    assert told == 1 or (told > 1 and "flush" in loss), "ip flushes again what came back while it did"
 
 
 async def leads(netlink: AsyncIPRoute) -> bool:
