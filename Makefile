@@ -33,7 +33,7 @@ test: $(READY)
 	@$(BIN)/pytest -n auto
 
 coverage: $(READY)
-	@$(BIN)/pytest --quiet --timeout=300 --cov=ikeclone.wire --cov=ikeclone.crypto --cov=ikeclone.ike \
+	@$(BIN)/pytest -n auto --timeout=300 --cov=ikeclone.wire --cov=ikeclone.crypto --cov=ikeclone.ike \
 	    --cov-report=term-missing:skip-covered --cov-fail-under=100 $(CORE)
 
 lint: $(READY)
