@@ -31,7 +31,7 @@ class Instances:
         self._template, self._last = template, 0
         self._instances: dict[str, Tunnel] = {}
         # Several have one identity with `uniqueids=no` alone.
-        self._of: dict[Identity, list[Tunnel]] = {}
+        self._of: dict[Identity | None, list[Tunnel]] = {}
 
     def __iter__(self) -> Iterator[Tunnel]:
         return iter(tuple(self._instances.values()))
@@ -60,11 +60,10 @@ class Instances:
     def end(self, instance: Tunnel) -> None:
         """The last SA of an instance is gone, and so is the instance."""
         del self._instances[instance.connection.name]
-        same = self._of.get(instance.peer, []) if instance.peer is not None else []
-        if instance in same:
-            same.remove(instance)
-        if instance.peer is not None and not same:
-            self._of.pop(instance.peer, None)
+        same = self._of[instance.peer]
+        same.remove(instance)
+        if not same:
+            del self._of[instance.peer]
 
     def claim(self, instance: Tunnel, remote: Selectors) -> None:
         """See that no other instance has any of this traffic: its peer's packets would go to this one.

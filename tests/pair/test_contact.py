@@ -7,15 +7,15 @@ from ipaddress import ip_network
 
 import pytest
 
-from ikeclone.connection import Auto, Identity
+from ikeclone.connection import Authby, Auto, Identity
 from ikeclone.ike.auth import Authenticate
 from ikeclone.ike.host import Settings
 from ikeclone.ike.sa import State
 from ikeclone.numbers import NotifyType
 from ikeclone.selectors import TrafficSelector
 from ikeclone.wire.payloads import Notify
-from tests.pair.network import NAME, Network, Side
-from tests.pair.test_instances import peers, road, up, warrior
+from tests.pair.network import EAST_END, NAME, Network, Side
+from tests.pair.test_instances import ANYONE, peers, road, up, warrior
 
 OTHER = "the-other"
 
@@ -94,6 +94,45 @@ def test_initial_contact_ends_the_peers_ike_sas_of_every_connection_and_no_other
     assert living(net.east) == 2
     net.run(20)
     assert third.children
+
+
+def test_initial_contact_that_comes_late_ends_nothing_that_was_made_meanwhile(said: list[bool]) -> None:
+    """Its IKE_SA_INIT was the first; until its IKE_AUTH arrived another IKE SA was established."""
+    net = Network().hold()
+    second(net)
+    west, east = net.sides
+    west.up()
+    east.take()
+    west.take()
+    late = east.inbox.popleft()
+    net.run(0.1)
+    west.endpoint.tunnel(OTHER).up(net.now)
+    net.settle(west)
+    for side in (east, west, east, west):
+        side.take()
+    net.receive(east, late)
+    net.release()
+    net.run(5)
+    assert said == [True, False]
+    assert living(west) == living(east) == 2
+    for side in net.sides:
+        assert [len(side.endpoint.tunnels[name].clones.children) for name in (NAME, OTHER)] == [1, 1]
+
+
+def test_initial_contact_of_nobody_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who does not say who he is cannot say that others are gone (RFC 7619 section 2)."""
+    nobody = Authby(null=True)
+    net = Network(east={"remote": replace(ANYONE, auth=nobody), "local": replace(EAST_END, auth=nobody)})
+    hosts = [warrior(net, number) for number in (7, 8)]
+    for host in hosts:
+        local, remote = replace(host.conn.local, auth=nobody, identity=None), replace(host.conn.remote, auth=nobody)
+        host.conn = replace(host.conn, local=local, remote=remote)
+        host.start()
+    monkeypatch.setattr(Authenticate, "_contact", lambda self: (Notify(NotifyType.INITIAL_CONTACT),))
+    up(*hosts)
+    assert living(net.east) == 2
+    assert set(peers(net).values()) == {"%null"}
+    assert all(host.children for host in hosts)
 
 
 def test_a_connection_that_the_peer_forgot_is_brought_up_again() -> None:

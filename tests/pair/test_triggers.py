@@ -14,9 +14,11 @@ from ikeclone.ike.actions import Kind
 from ikeclone.ike.host import Settings
 from ikeclone.ike.negotiation import make_answer, respond
 from ikeclone.ike.triggers import MOST, Packet
+from ikeclone.numbers import ExchangeType
 from ikeclone.selectors import TrafficSelector
 from ikeclone.wire.message import Message
 from ikeclone.wire.payloads import TsI, TsR
+from tests.pair.groups import requests
 from tests.pair.network import EAST_END, NAME, Network
 from tests.pair.several import OTHER, act, agree, carried, established, ping, selectors, tunnel
 
@@ -91,6 +93,19 @@ def test_packets_that_come_meanwhile_are_not_forgotten() -> None:
     sent = len(net.west.sent)
     acquire(net, packet("192.0.2.11"))
     assert len(net.west.sent) == sent
+    agree(net)
+
+
+def test_more_refusals_than_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody scans a network that the peer has not: the latest addresses are left alone, the first asked for anew."""
+    monkeypatch.setattr("ikeclone.ike.triggers.MOST", 3)
+    net = narrowing()
+    acquire(net, packet("192.0.2.9"))
+    for number in (1, 2, 3, 4, 5, 3, 4, 5):
+        acquire(net, packet(f"192.0.6.{number}"))
+    assert len(requests(net.west, ExchangeType.CREATE_CHILD_SA)) == 5
+    acquire(net, packet("192.0.6.1"))
+    assert len(requests(net.west, ExchangeType.CREATE_CHILD_SA)) == 6
     agree(net)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -39,6 +40,17 @@ def test_esn_is_inferred_near_the_top(size: int, top: int, distance: int) -> Non
     number = top + max(distance, 1 - size)
     if number > 0:
         assert window.infer(number & 0xFFFFFFFF) == number
+
+
+@pytest.mark.parametrize("size", [64, 128])
+@pytest.mark.parametrize("high", [1, 5])
+def test_esn_is_inferred_where_the_window_spans_two_runs_of_the_low_bits(size: int, high: int) -> None:
+    """Just before, at and just after the place where the window's lower end meets the new run (RFC 4303 appendix A)."""
+    for top in range((high << 32) - 2, (high << 32) + size + 2):
+        window = ReplayWindow(size, esn=True)
+        window.accept(top)
+        for number in (top - size + 1, top - 1, top, top + 1, top + size):
+            assert window.infer(number & 0xFFFFFFFF) == number
 
 
 @given(st.integers(1, 0xFFFFFFFF), st.integers(0, 0xFFFFFFFF))
