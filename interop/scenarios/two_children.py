@@ -27,7 +27,7 @@ def run(lab: Lab) -> None:
     lab.strongswan.initiate(child="second")
     lab.strongswan.swanctl("--terminate", "--child", "net")
     expect_children(lab, ["gw[1]"])
-    expect("networks", ping(lab), [0, 0, 2, 2])
+    expect("the second network", lab.ping_between(WEST.inner, INNER), [2, 2])
     lab.strongswan.initiate()
     expect_both(lab)
     lab.ikeclone.command("down", "gw")

@@ -1,0 +1,42 @@
+"""auto=ondemand with a peer that takes one network at a time: packets open a Child SA for each, gw[1] and gw[2].
+
+The policies that wait for packets and those of the Child SAs are the same to the kernel: each goes and comes back.
+"""
+
+from ikeclone.demo.pings import ping
+from interop.kernel.lab import CPUS, KernelDaemon, KernelLab
+from interop.lab import EAST, WEST, expect
+
+NET, INNER = "192.0.3.0/24", "192.0.3.254"
+
+
+def run(lab: KernelLab) -> None:
+    lab.east.ip(f"address add {INNER}/24 dev lo")
+    east = lab.ikeclone(EAST, others={"second": {"rightsubnet": NET}})
+    west = lab.ikeclone(settings={"rightsubnet": f"{EAST.net},{NET}", "auto": "ondemand"})
+    lab.wait(lambda: replies(lab, INNER), "a reply from the second network")
+    expect("connections", names(west), ["gw[1]"])
+    lab.wait(lambda: replies(lab, EAST.inner), "a reply from the first network")
+    expect("connections", names(west), ["gw[1]", "gw[2]"])
+    expect("replies", (replies(lab, INNER, 3), replies(lab, EAST.inner, 3)), (3, 3))
+    before = {row.serial for row in west.traffic().values()}
+    west.command("rekey", "gw")
+    lab.wait(lambda: before.isdisjoint(row.serial for row in west.traffic().values()), "Child SAs that are rekeyed")
+    expect("replies", (replies(lab, INNER, 3), replies(lab, EAST.inner, 3)), (3, 3))
+    east.command("down", "second")
+    lab.wait(lambda: names(west) == ["gw[2]"], "the end of gw[1]")
+    lab.wait(lambda: replies(lab, INNER), "a reply from the second network again")
+    expect("connections", names(west), ["gw[1]", "gw[2]"])
+    west.command("down", "gw")
+    lab.wait(lambda: not east.traffic(), "the end of all")
+    lab.wait(lambda: replies(lab, EAST.inner), "a reply after that")
+    expect("exit code", west.stop(), 0)
+    expect("left behind", lab.leftovers(lab.west), "")
+
+
+def names(daemon: KernelDaemon) -> list[str]:
+    return sorted(row.connection for row in daemon.traffic().values())
+
+
+def replies(lab: KernelLab, target: str, count: int = 1) -> int:
+    return len(ping(lab.west, WEST.inner, target, count, (CPUS[1],), 2))
