@@ -59,7 +59,7 @@ class FirstChild:
 
     def _do_without(self, now: float) -> None:
         sa, tunnel = self._sa, self._sa.tunnel
-        if tunnel.ike_only:
+        if tunnel.ike_only and not tunnel.clones.children:
             tunnel.reauth.take_over(sa, now)
         else:
             sa.enqueue(OpenFirst(sa, tunnel, None), now)
@@ -81,6 +81,9 @@ def answer_first_child(sa: IkeSa, record: InitRecord, message: Message, now: flo
     tunnel = sa.tunnel
     try:
         if message.first(Sa) is None:
+            if not tunnel.ike_only:
+                # The peer opens it in a moment, or else we do if we want one.
+                tunnel.openings.replace_fallback(now)
             return tunnel.iras.inform(message)
         configuration = tunnel.iras.answer(message)
         chosen = choose_proposal(sa, tunnel.connection, message, with_pfs=False)

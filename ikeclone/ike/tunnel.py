@@ -166,7 +166,7 @@ class Tunnel:
     def up(self, now: float, *, ike_only: bool = False) -> None:
         """Bring the connection up, or only its IKE SA; raises LocalError when that cannot even be tried."""
         self.wanted = self.wanted or self.connection.auto is Auto.START
-        self.ike_only = ike_only
+        self.ike_only = ike_only and not self.clones.children
         if ike_only and self.usable:
             self.note(Kind.IKE_UP, "the IKE SA is up already")
         elif self.usable and self.parts.stands(self):

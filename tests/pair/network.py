@@ -60,7 +60,7 @@ class Side:
 
     `first_octet` begins every nonce drawn while it is set, to say which one is the lowest. `web` is what it can fetch,
     by address, `web_delay` seconds later; None is a failure, and what is not there never answers. What it sends takes
-    `distance` seconds longer than the link's delay.
+    `distance` seconds longer than the link's delay. `others` are its connections beside the seed's, from `start` on.
     """
 
     def __init__(
@@ -81,6 +81,7 @@ class Side:
         self.distance = 0.0
         self.failed_installs: list[str] = []
         self.own: tuple[IPAddress, ...] = (address,)
+        self.others: tuple[Connection, ...] = ()
         self.start()
 
     def start(self) -> None:
@@ -89,7 +90,8 @@ class Side:
         now = self.network.now
         self.endpoint = Endpoint(self.backend, self._randbytes, self._date, now, self.credentials, self.settings)
         self.endpoint.addresses(self.own, now)
-        self.endpoint.add(self.conn, self.network.now)
+        for conn in (self.conn, *self.others):
+            self.endpoint.add(conn, self.network.now)
         self.network.settle(self)
 
     def _date(self) -> datetime:
@@ -115,12 +117,12 @@ class Side:
         """The connection's IKE SA."""
         return self.endpoint.named(NAME)[0].ike
 
-    def up(self) -> None:
-        self.endpoint.tunnel(NAME).up(self.network.now)
+    def up(self, name: str = NAME, *, ike_only: bool = False) -> None:
+        self.endpoint.tunnel(name).up(self.network.now, ike_only=ike_only)
         self.network.settle(self)
 
-    def down(self) -> None:
-        for tunnel in self.endpoint.named(NAME):
+    def down(self, name: str = NAME) -> None:
+        for tunnel in self.endpoint.named(name):
             tunnel.down(self.network.now)
         self.network.settle(self)
 
@@ -139,13 +141,13 @@ class Side:
         assert opened is not None
         return Message(message.header, parse_payloads(*opened))
 
-    def rekey(self, *, ike: bool = False, reauth: bool = False) -> None:
-        self.endpoint.named(NAME)[0].rekey(self.network.now, ike, reauth)
+    def rekey(self, name: str = NAME, *, ike: bool = False, reauth: bool = False) -> None:
+        self.endpoint.named(name)[0].rekey(self.network.now, ike, reauth)
         self.network.settle(self)
 
-    def packet(self, cpu: int, size: int = 84) -> bool:
+    def packet(self, cpu: int, size: int = 84, name: str = NAME) -> bool:
         """Traffic on a CPU: a packet is sent if there is an SA for it, and acquires reach the daemon."""
-        packet = self.backend.transmit(NAME, cpu, size)
+        packet = self.backend.transmit(name, cpu, size)
         self.hear()
         if packet is not None:
             self.network.carry(self, packet)
@@ -350,9 +352,10 @@ class Network:
             assert sa.outbound_keys == other.inbound_keys
             assert sa.inbound_keys == other.outbound_keys
         for side in self.sides:
-            assert set(side.backend.installed) == {c.inbound_spi for c in side.children}
+            children = {child for tunnel in side.endpoint.tunnels.values() for child in tunnel.clones}
+            assert set(side.backend.installed) == {c.inbound_spi for c in children}
             assert not side.backend.reserved
-            live = {*side.endpoint.ike_sas(), *side.children, *side.endpoint.tunnels.values(), side.endpoint.inquiries}
+            live = {*side.endpoint.ike_sas(), *children, *side.endpoint.tunnels.values(), side.endpoint.inquiries}
             assert set(side.endpoint.host.timers.owners()) <= live
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ikeclone.connection import Childless
+from ikeclone.connection import Auto, Childless
 from ikeclone.ike.actions import Kind
 from ikeclone.ike.sa import State
 from ikeclone.numbers import ExchangeType, NotifyType
 from ikeclone.wire.message import Message, parse_message
 from ikeclone.wire.payloads import KeyExchange, Sa, TsI, TsR
 from tests.pair.network import NAME, Network, Side
-from tests.pair.scenario import assert_carries, assert_nothing, assert_one_tunnel, ike_sa, notifies
+from tests.pair.scenario import assert_carries, assert_nothing, assert_one_tunnel, ike_sa, notifies, watched
 
 CHILD_PAYLOADS = (Sa, TsI, TsR)
 
@@ -104,6 +104,39 @@ def test_an_ike_sa_alone_is_authenticated_anew_and_opened_by_traffic() -> None:
     net.west.packet(0)
     net.run(5)
     assert [len(side.children) for side in net.sides] == [1, 1]
+
+
+def test_the_responder_opens_the_child_sa_that_it_wants() -> None:
+    """The initiator has lost all, and brings up the IKE SA alone."""
+    net = Network(west={"clones": 0}, east={"clones": 0, "auto": Auto.START})
+    net.run(5)
+    net.west.start()
+    net.west.up(ike_only=True)
+    net.run(5)
+    assert_one_tunnel(net)
+
+
+def test_what_is_up_keeps_its_child_sa_when_the_ike_sa_alone_is_asked_for() -> None:
+    """It is authenticated anew then, without a Child SA in IKE_AUTH."""
+    prefer = {"childless": Childless.PREFER, "clones": 0}
+    net = watched(Network(west=prefer, east=prefer).established())
+    net.west.up(ike_only=True)
+    net.west.rekey(reauth=True)
+    net.run(120)
+    assert_one_tunnel(net)
+
+
+def test_an_ike_sa_alone_that_has_got_a_child_sa_keeps_it() -> None:
+    """The peer has opened it."""
+    net = Network(west={"clones": 0}, east={"clones": 0})
+    net.west.up(ike_only=True)
+    net.run(5)
+    net.east.up()
+    net.run(5)
+    watched(net)
+    net.west.rekey(reauth=True)
+    net.run(120)
+    assert_one_tunnel(net)
 
 
 def test_an_ike_sa_alone_with_a_peer_that_does_not_take_it() -> None:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+from dataclasses import replace
 
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from ikeclone.connection import Auto, Timing
+from ikeclone.connection import Auto, Childless, Timing
 from ikeclone.crypto.registry import parse_esp, parse_ike
 from ikeclone.errors import LocalError
 from ikeclone.ike.actions import Kind
@@ -22,6 +23,7 @@ from ikeclone.ike.mobike import PATIENCE
 from ikeclone.ike.sa import State
 from tests.pair.network import EAST, ESP, IKE, NAME, WEST, Network, Side
 from tests.pair.scenario import accepted
+from tests.pair.test_sharing import OTHER, moved
 
 # They take a quarter of a minute each; on a machine with much else to do, longer.
 pytestmark = pytest.mark.timeout(300)
@@ -32,6 +34,7 @@ PHASES = (Phase.explicit, Phase.generate)
 THOROUGH = settings(derandomize=not EXAMPLES, database=None, print_blob=False, phases=PHASES)
 TIMING = Timing(ike_lifetime=3600, child_lifetime=1200, margin=100, retransmit_timeout=15, dpd_delay=10)
 
+names = st.sampled_from([NAME, NAME, OTHER])
 west_or_east = st.sampled_from(["west", "east"])
 whats = st.sampled_from(["child", "ike", "reauth"])
 # Which of its two addresses each side has.
@@ -57,6 +60,9 @@ class TwoEndpoints(RuleBasedStateMachine):
         fragment_size=st.sampled_from([1252, 150]),
         cpus=st.tuples(*[st.integers(1, 3)] * 2),
         additional=st.sampled_from(["", "-ke1_ecp256", "-ke1_x448-ke2_mlkem768"]),
+        childless=st.tuples(*[st.sampled_from([Childless.ALLOW, Childless.PREFER])] * 2),
+        resumption=st.booleans(),
+        two=st.booleans(),
         lasting=st.booleans(),
     )
     def start(
@@ -69,12 +75,21 @@ class TwoEndpoints(RuleBasedStateMachine):
         fragment_size: int,
         cpus: tuple[int, int],
         additional: str,
+        childless: tuple[Childless, Childless],
+        resumption: bool,
+        two: bool,
         lasting: bool,
     ) -> None:
-        """A `lasting` tunnel is up from the beginning, and nobody takes it down or restarts."""
+        """A `lasting` tunnel is up from the beginning, and nobody takes it down or restarts.
+
+        With `two` each side has a second connection, which shares the IKE SA.
+        """
         proposals = {"ike": parse_ike(IKE + additional), "esp": parse_esp(f"{ESP}-dh31{additional}")}
-        both = {"reauth": reauth, "mobike": mobike, "timing": TIMING, **proposals}
-        west, east = ({"clones": c, "auto": a, **both} for c, a in zip(clones, auto, strict=True))
+        both = {"reauth": reauth, "mobike": mobike, "timing": TIMING, "resumption": resumption, **proposals}
+        west, east = (
+            {"clones": c, "auto": a, "childless": first, **both}
+            for c, a, first in zip(clones, auto, childless, strict=True)
+        )
         host = Settings(
             fragment_size=fragment_size,
             retry_delay=2.0,
@@ -83,7 +98,12 @@ class TwoEndpoints(RuleBasedStateMachine):
             clone_backoff_limit=20.0,
         )
         self.net = Network(cpus=cpus, seed=seed, west=west, east=east, settings=host)
-        self.taken_down = dict.fromkeys(self.net.sides, False)
+        for side in self.net.sides if two else ():
+            ends = moved(side.conn.local), moved(side.conn.remote)
+            side.others = (replace(side.conn, name=OTHER, local=ends[0], remote=ends[1]),)
+            side.endpoint.add(side.others[0], self.net.now)
+            self.net.settle(side)
+        self.taken_down = {(side, name): False for side in self.net.sides for name in side.endpoint.tunnels}
         self.lasting, self.steady = lasting, False
         self.net.watch = self.assert_accepted
         if lasting:
@@ -95,11 +115,11 @@ class TwoEndpoints(RuleBasedStateMachine):
         assert isinstance(side, Side)
         return side
 
-    @rule(name=west_or_east)
-    def up(self, name: str) -> None:
+    @rule(name=west_or_east, which=names, ike_only=st.sampled_from([False, False, True]))
+    def up(self, name: str, which: str, ike_only: bool) -> None:
         with contextlib.suppress(LocalError):
-            self.side(name).up()
-        self.taken_down[self.side(name)] = False
+            self.side(name).up(which, ike_only=ike_only)
+            self.taken_down[self.side(name), which] = False
 
     @invariant()
     def note_whether_steady(self) -> None:
@@ -119,29 +139,39 @@ class TwoEndpoints(RuleBasedStateMachine):
             assert all(accepted(side, cpu) for side in self.net.sides for cpu in side.backend.cpus())
 
     @precondition(lambda self: not self.lasting)
-    @rule(name=west_or_east)
-    def down(self, name: str) -> None:
+    @rule(name=west_or_east, which=names)
+    def down(self, name: str, which: str) -> None:
         self.steady = False
-        self.side(name).down()
-        self.taken_down[self.side(name)] = True
-
-    @rule(name=west_or_east, what=whats)
-    def rekey(self, name: str, what: str) -> None:
         with contextlib.suppress(LocalError):
-            self.side(name).rekey(ike=what == "ike", reauth=what == "reauth")
+            self.side(name).down(which)
+            self.taken_down[self.side(name), which] = True
 
-    @rule(names=st.lists(st.tuples(west_or_east, st.integers(0, 2)), min_size=1, max_size=4))
-    def packets(self, names: list[tuple[str, int]]) -> None:
-        for name, cpu in names:
-            if cpu in self.side(name).backend.cpus():
-                self.side(name).packet(cpu)
+    @rule(name=west_or_east, which=names, what=whats)
+    def rekey(self, name: str, which: str, what: str) -> None:
+        with contextlib.suppress(LocalError):
+            self.side(name).rekey(which, ike=what == "ike", reauth=what == "reauth")
+
+    @rule(which=names, what=st.sampled_from(["up", "child", "ike", "reauth", "reauth"]))
+    def both(self, which: str, what: str) -> None:
+        """At the same moment."""
+        for name in HOMES:
+            if what == "up":
+                self.up(name, which, ike_only=False)
+            else:
+                self.rekey(name, which, what)
+
+    @rule(which=names, cpus=st.lists(st.tuples(west_or_east, st.integers(0, 2)), min_size=1, max_size=4))
+    def packets(self, which: str, cpus: list[tuple[str, int]]) -> None:
+        for name, cpu in cpus:
+            if cpu in self.side(name).backend.cpus() and which in self.side(name).backend.policies:
+                self.side(name).packet(cpu, name=which)
 
     @precondition(lambda self: not self.lasting)
     @rule(name=west_or_east)
     def restart(self, name: str) -> None:
         self.steady = False
         self.side(name).start()
-        self.taken_down[self.side(name)] = False
+        self.taken_down |= {(side, which): False for side, which in self.taken_down if side is self.side(name)}
 
     @rule(
         loss=st.sampled_from([0.0, 0.1, 0.4, 1.0]),
@@ -169,13 +199,15 @@ class TwoEndpoints(RuleBasedStateMachine):
         # Who waits for a peer that may be elsewhere is patient.
         self.net.run(PATIENCE + 100)
         self.settle()
-        for side in self.net.sides:
-            tunnel = side.endpoint.tunnels[NAME]
-            if side.conn.auto is Auto.START and not self.taken_down[side]:
+        for (side, which), taken_down in self.taken_down.items():
+            tunnel = side.endpoint.tunnels[which]
+            if side.conn.auto is Auto.START and not taken_down:
                 assert tunnel.wanted
             if tunnel.wanted:
-                assert side.children, f"{side.address} is down"
-        self.net.west.up()
+                assert tunnel.usable, f"{which} of {side.address} is down"
+                assert tunnel.ike_only or tunnel.clones.children, f"{which} of {side.address} has no Child SA"
+        for which in self.net.west.endpoint.tunnels:
+            self.net.west.up(which)
         self.net.run(10)
         self.settle()
         self.assert_carries()
@@ -190,19 +222,19 @@ class TwoEndpoints(RuleBasedStateMachine):
 
     def assert_agree(self) -> None:
         self.net.assert_consistent()
-        west, east = (live_sas(side) for side in self.net.sides)
+        west, east = (sorted(live_sas(side)) for side in self.net.sides)
         assert west == east
-        assert len(west) <= 1
+        assert len(west) <= 1 + bool(self.net.west.others)
 
     def assert_carries(self) -> None:
         self.net.lost_packets.clear()
-        for side in self.net.sides:
-            assert all(side.packet(cpu) for cpu in side.backend.cpus())
+        for side, which in self.taken_down:
+            assert all(side.packet(cpu, name=which) for cpu in side.backend.cpus())
         self.net.run(1)
         assert self.net.lost_packets == []
 
 
-TwoEndpoints.TestCase.settings = settings(THOROUGH, max_examples=EXAMPLES or 150, stateful_step_count=30)
+TwoEndpoints.TestCase.settings = settings(THOROUGH, max_examples=EXAMPLES or 120, stateful_step_count=30)
 test_two_endpoints = TwoEndpoints.TestCase
 
 
