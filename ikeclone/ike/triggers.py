@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ikeclone.errors import PeerError, SinglePairRequired, TemporaryFailure
+from ikeclone.errors import PeerError, SinglePairRequired, TemporaryFailure, TsUnacceptable
 from ikeclone.ike.narrowing import Selectors, narrow, narrowed, of_end
 from ikeclone.selectors import TrafficSelector
 
@@ -22,11 +22,15 @@ MOST = 64
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What a request for a Child SA offers, and whose packet's selectors go first or are all of it."""
+    """What a request for a Child SA offers, and whose packet's selectors go first or are all of it.
+
+    `wide`: there are selectors that have nothing of the packet.
+    """
 
     connection: Connection
     packet: Packet | None = None
     single: bool = False
+    wide: bool = False
 
     def are_met(self, agreement: Agreement) -> bool:
         """Whether the packet is among the traffic that was agreed on."""
@@ -42,6 +46,8 @@ class Triggers:
         # Pairs of addresses that the peer has nothing for, and until when it is not asked again.
         self._refused: dict[Packet, float] = {}
         self._single = False
+        # The packet that the peer has other traffic for when it may choose.
+        self._alone: Packet | None = None
 
     def note(self, packet: Packet, now: float) -> bool:
         """A packet has found no SA; whether to ask for one."""
@@ -53,8 +59,8 @@ class Triggers:
     def terms(self, path: Path) -> Terms:
         """What to offer now, on an IKE SA with this path: all that the connection is for, a packet's selectors first.
 
-        Or a single pair of addresses, if the peer wants no more; or, to renew what there is without a packet that
-        wants more, the traffic of a part.
+        Or only the selectors that the packet is in, if the peer has chosen others; or a single pair of addresses, if
+        it wants no more; or, to renew what there is without a packet that wants more, the traffic of a part.
         """
         said = self._tunnel.connection
         local, remote = of_end(said.local, path.local), of_end(said.remote, path.remote)
@@ -63,9 +69,13 @@ class Triggers:
             pair = _addresses(packet) if packet else (local[0], remote[0])
             ends = narrow(pair[:1], local)[:1], narrow(pair[1:], remote)[:1]
             return Terms(narrowed(said, *ends), packet, single=True)
-        if packet is not None:
-            return Terms(narrowed(said, (packet[0], *local), (packet[1], *remote)), packet)
-        return Terms(self._renewed)
+        if packet is None:
+            return Terms(self._renewed)
+        near = _having(packet[0], local), _having(packet[1], remote)
+        if packet == self._alone:
+            local, remote = near
+        offered = narrowed(said, (packet[0], *local), (packet[1], *remote))
+        return Terms(offered, packet, wide=(local, remote) != near)
 
     @property
     def _renewed(self) -> Connection:
@@ -81,9 +91,12 @@ class Triggers:
             self._tunnel.openings.open_fallback(now)
 
     def refused(self, terms: Terms, error: PeerError, now: float) -> bool:
-        """A request came to nothing; whether to ask again, for a single pair of addresses (RFC 7296 section 2.9)."""
+        """A request came to nothing; whether to ask again, for less (RFC 7296 section 2.9)."""
         if isinstance(error, SinglePairRequired) and not terms.single:
             self._single = True
+            return True
+        if isinstance(error, TsUnacceptable) and terms.wide:
+            self._alone = terms.packet
             return True
         if terms.packet is not None and not isinstance(error, TemporaryFailure):
             self._give_up(terms.packet, now)
@@ -101,6 +114,10 @@ class Triggers:
         family = self._tunnel.parts.family
         held = [tunnel.children.traffic for tunnel in family if tunnel.clones.fallback is not None]
         return any(_fits(packet, *each) for each in held if each is not None)
+
+
+def _having(wanted: TrafficSelector, selectors: Selectors) -> Selectors:
+    return tuple(each for each in selectors if each.covers(wanted))
 
 
 def _fits(packet: Packet, local: Selectors, remote: Selectors) -> bool:

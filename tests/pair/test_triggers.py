@@ -9,7 +9,7 @@ import pytest
 
 from ikeclone.connection import Auto, Timing
 from ikeclone.errors import SinglePairRequired
-from ikeclone.ike import create_child, first_child
+from ikeclone.ike import auth, create_child, first_child, sharing
 from ikeclone.ike.actions import Kind
 from ikeclone.ike.host import Settings
 from ikeclone.ike.negotiation import make_answer, respond
@@ -72,7 +72,7 @@ def test_what_nobody_has_at_the_other_end_is_asked_for_once_in_a_while() -> None
     net = narrowing()
     acquire(net, packet("192.0.2.9"))
     acquire(net, packet("192.0.6.9"))
-    assert any("leaves out the traffic" in report.text for report in net.west.kinds(Kind.FAILED))
+    assert any("TS_UNACCEPTABLE" in report.text for report in net.west.kinds(Kind.FAILED))
     assert list(carried(net.west)) == PARTS[:1]
     agree(net)
     sent = len(net.west.sent)
@@ -97,15 +97,18 @@ def test_packets_that_come_meanwhile_are_not_forgotten() -> None:
 
 
 def test_more_refusals_than_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Somebody scans a network that the peer has not: the latest addresses are left alone, the first asked for anew."""
+    """Somebody scans a network that the peer has not: the latest addresses are left alone, the first asked for anew.
+
+    Each is asked for twice, with other traffic and without.
+    """
     monkeypatch.setattr("ikeclone.ike.triggers.MOST", 3)
     net = narrowing()
     acquire(net, packet("192.0.2.9"))
     for number in (1, 2, 3, 4, 5, 3, 4, 5):
         acquire(net, packet(f"192.0.6.{number}"))
-    assert len(requests(net.west, ExchangeType.CREATE_CHILD_SA)) == 5
+    assert len(requests(net.west, ExchangeType.CREATE_CHILD_SA)) == 10
     acquire(net, packet("192.0.6.1"))
-    assert len(requests(net.west, ExchangeType.CREATE_CHILD_SA)) == 6
+    assert len(requests(net.west, ExchangeType.CREATE_CHILD_SA)) == 12
     agree(net)
 
 
@@ -230,6 +233,21 @@ def test_a_refusal_for_now_keeps_the_packet(monkeypatch: pytest.MonkeyPatch) -> 
     net.run(30)
     assert sorted(carried(net.west)) == PARTS[:2]
     agree(net)
+
+
+def test_a_peer_that_chooses_other_traffic_is_asked_for_that_of_the_packet_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It does not look at which selectors are the first."""
+    for module in (auth, sharing):
+        monkeypatch.setattr(module, "has_first", lambda *_: True)
+    net = narrowing()
+    acquire(net, packet("192.0.4.9"))
+    found = {str(net.west.backend.policies[name].remote[0]) for name in carried(net.west)}
+    assert found == {"192.0.2.0/24", "192.0.4.0/24"}
+    assert not net.west.kinds(Kind.FAILED)
+    agree(net)
+    ping(net)
 
 
 # A peer that takes single pairs of addresses only
