@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
@@ -25,14 +26,15 @@ pytestmark = [pytest.mark.root, pytest.mark.timeout(120)]
 NOW = datetime.now(UTC)
 VALIDITY = NOW - DAY, NOW + DAY
 ROOT = root(validity=VALIDITY)
-# Where the certificate of each of east's names says that its responder is. At the last there is nobody to say no.
+# Where the certificate of each of east's names says that its responder is. The last one hears, and does not answer.
 RESPONDERS = {
     "good": f"http://{EAST}:8000",
     "revoked": f"http://{EAST}:8000/",
     "refusing": f"http://{EAST}:8001",
-    "silent": "http://192.1.2.99",
+    "silent": f"http://{EAST}:8002",
 }
-SETUP = "config setup\n    ocsp-enable=yes\n    ocsp-strict={strict}\n    ocsp-timeout=1s\n"
+SILENT = "import socket, time; server = socket.create_server(('', 8002)); time.sleep(600)"
+SETUP = "config setup\n    ocsp-enable=yes\n    ocsp-strict={strict}\n    ocsp-timeout=3s\n"
 CONF = """\
 conn {name}
     leftid=@west
@@ -83,7 +85,8 @@ def serve(east: Namespace, directory: Path) -> None:
     files = ("-index", directory / "index", "-CA", directory / "root.pem", *signer)
     with (directory / "openssl.log").open("w") as log:
         east.start("openssl", "ocsp", "-port", "8000", *files, stdout=log)
-    wait_until(lambda: ":8000" in east.run("ss", "-ltn"), 15, "OpenSSL's responder")
+    east.start(sys.executable, "-c", SILENT)
+    wait_until(lambda: all(port in east.run("ss", "-ltn") for port in (":8000", ":8002")), 30, "both responders")
 
 
 def start(namespace: Namespace, directory: Path, names: tuple[str, ...], setup: str = "") -> DaemonProcess:
@@ -142,7 +145,7 @@ def test_strict_lets_only_those_in_for_whom_a_responder_speaks(both: Hosts) -> N
         assert "no OCSP responder speaks for the certificate of CN=silent" in up(west, "silent")
     log = west.log.read_text()
     assert "http://192.1.2.23:8001: [Errno 111] Connection refused" in log
-    assert "http://192.1.2.99: no answer within 1 seconds" in log
+    assert "http://192.1.2.23:8002: no answer within 3 seconds" in log
 
 
 def test_otherwise_only_those_are_kept_out_that_were_revoked(both: Hosts) -> None:
