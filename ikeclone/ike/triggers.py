@@ -64,7 +64,10 @@ class Triggers:
         """
         said = self._tunnel.connection
         local, remote = of_end(said.local, path.local), of_end(said.remote, path.remote)
-        packet = next((each for each in self._packets if _fits(each, local, remote)), None)
+        # An end that is only a host may have got another address since.
+        for lost in [each for each in self._packets if not _fits(each, local, remote)]:
+            self._packets.remove(lost)
+        packet = self._packets[0] if self._packets else None
         if self._single:
             pair = _addresses(packet) if packet else (local[0], remote[0])
             ends = narrow(pair[:1], local)[:1], narrow(pair[1:], remote)[:1]

@@ -118,6 +118,16 @@ def test_more_packets_than_are_remembered() -> None:
     assert sorted(carried(net.west)) == PARTS[:2]
 
 
+def test_a_packet_that_is_none_of_the_connection_is_forgotten() -> None:
+    net = narrowing()
+    acquire(net, packet("198.51.100.1"))
+    assert list(carried(net.west)) == PARTS[:1]
+    sent = len(net.west.sent)
+    net.run(30)
+    assert len(net.west.sent) <= sent + 3  # liveness
+    agree(net)
+
+
 def test_a_peer_that_takes_it_all_is_asked_once() -> None:
     net = Network(west={"auto": Auto.ONDEMAND, "clones": 0}, east={"clones": 0})
     acquire(net, packet("192.0.2.9"))

@@ -16,6 +16,7 @@ from ikeclone.changes import Changes
 from ikeclone.ike.actions import InstallChild, MoveChild, RemoveChild, Route, Unroute
 from ikeclone.updown import Change, Given, Verb
 from tests.pair.network import EAST, NAME, WEST, WEST_END, Network
+from tests.pair.several import two_for_one
 from tests.unit.test_steered import CLONE
 
 PATH = Path(WEST, EAST)
@@ -153,6 +154,25 @@ async def test_the_end_takes_everything_down_and_waits_only_so_long(monkeypatch:
     Notebook.held.clear()
     await kept.stop()
     assert verbs()[0] is Verb.ROUTE
+
+
+async def test_a_part_is_told_under_the_name_of_its_connection() -> None:
+    network = two_for_one()
+    part = network.west.endpoint.tunnels[f"{NAME}[1]"]
+    part.connection = replace(part.connection, local=replace(part.connection.local, updown=COMMAND))
+    kept = Changes(network.west.endpoint.tunnels, "memory")
+    kept.told(Route(replace(POLICY, connection=f"{NAME}[1]")))
+    await asyncio.sleep(0)
+    await kept.stop()
+    assert [(change.connection, change.policy.connection) for change in Notebook.told] == [(NAME, f"{NAME}[1]")] * 2
+
+
+async def test_what_was_gone_before_it_could_be_done_is_not_told() -> None:
+    kept = keeper()
+    kept.told(Route(replace(POLICY, connection=f"{NAME}[1]")))
+    kept.told(Unroute(f"{NAME}[1]"))
+    await kept.stop()
+    assert verbs() == []
 
 
 async def test_without_a_command_nothing_is_told() -> None:
