@@ -137,7 +137,7 @@ class Children:
             self._host.report(self._connection.name, Kind.CHILD_DOWN, _describe(child, "down"), child.inbound_spi)
         wished = by_peer and sa.state is State.ESTABLISHED
         if not self.clones.children:
-            self._unroute()
+            self.leave_route()
             if wished:
                 self._tunnel.revival.plan_child(child, now)
             self._tunnel.parts.end_if_unused(self._tunnel)
@@ -207,8 +207,10 @@ class Children:
         """A device may have been down, and what leads into the tunnel gone with it."""
         self._route(sa.esp_path, child.agreement.local, child.agreement.remote)
 
-    def _unroute(self) -> None:
-        if self._connection.auto is not Auto.ONDEMAND:
+    def leave_route(self) -> None:
+        """Without a Child SA the traffic goes its way; not if one is on its way, so that none leaves in the clear."""
+        needed = self.clones.children or None in self.clones.pending
+        if not needed and self._connection.auto is not Auto.ONDEMAND:
             self._host.emit(Unroute(self._connection.name))
 
 

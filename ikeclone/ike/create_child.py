@@ -147,6 +147,7 @@ class CreateChild(Exchange):
         self._has_answer()
         if self._request is not None:
             self.sa.host.emit(RemoveChild(self._request.offer.spi))
+        self._tunnel.children.leave_route()
         self._tunnel.parts.end_if_unused(self._tunnel)
 
 

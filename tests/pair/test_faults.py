@@ -562,6 +562,35 @@ def test_all_sas_lost_at_once_are_made_anew() -> None:
     net.assert_consistent()
 
 
+def all_lost() -> Network:
+    """West has lost its only Child SA, and asks for another."""
+    net = Network().established()
+    net.west.endpoint.lost(Lost((net.west.children[0].inbound_spi,), "somebody flushed the kernel"), net.now)
+    net.settle(net.west)
+    return net
+
+
+def test_traffic_stays_routed_while_a_lost_fallback_is_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    net, unrouted = all_lost(), list[str]()
+
+    async def unroute(connection: str) -> None:
+        unrouted.append(connection)
+
+    monkeypatch.setattr(net.west.backend, "unroute", unroute)
+    net.run(5)
+    assert len(net.west.children) == 1
+    assert unrouted == []
+
+
+def test_traffic_is_routed_no_more_when_the_lost_fallback_is_not_to_be_had() -> None:
+    net = all_lost()
+    net.west.endpoint.tunnels[NAME].down(net.now)
+    net.settle(net.west)
+    net.run(10)
+    assert net.west.children == []
+    assert net.west.backend.policies == {}
+
+
 def test_a_lost_clone_is_deleted_and_opened_again_by_traffic() -> None:
     net = Network().established()
     net.west.packet(0)
