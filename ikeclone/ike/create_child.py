@@ -34,7 +34,8 @@ class CreateChild(Exchange):
         self._clones.queued.add(cpu)
         self._request: Request | None = None
         self._terms = Terms(tunnel.connection)
-        self.rival: Child | None = None
+        # The Child SA that the peer asked for at the same time, and the nonce of its request.
+        self.rival: tuple[Child, bytes] | None = None
 
     def request(self, now: float) -> Payloads | None:
         self._clones.queued.discard(self.cpu)
@@ -67,6 +68,11 @@ class CreateChild(Exchange):
         """Of two requests that cross, the one with the higher nonce goes first (like RFC 7296 section 2.8.1)."""
         assert self._request is not None
         return self._request.nonce > nonce
+
+    @property
+    def _is_redundant(self) -> bool:
+        """Whether the peer's request, which was answered before ours, has made the Child SA, and goes first."""
+        return self.rival is not None and self.rival[0].lasts and not self.goes_before(self.rival[1])
 
     def _is_of_use(self, now: float) -> bool:
         """The peer may have made the SA, or refused others like it, while this request waited for its turn."""
@@ -111,8 +117,8 @@ class CreateChild(Exchange):
         children = taker.children
         child = children.add(self.sa, keyed, now, cpu=self.cpu, opened_by_us=True)
         self._tunnel.triggers.go_on(now)
-        if self.rival is not None and self.rival.lasts and keyed.agreement.per_resource:
-            # The peer did not know of the crossing, as it had our answer first. Other peers may not do without it.
+        if self._is_redundant and keyed.agreement.per_resource:
+            # The peer may not know of the crossing, if it had our answer first. Others may not do without this SA.
             child.enter(ChildState.REKEYED)
             self.sa.enqueue(DeleteChildren(self.sa, (child,)), now)
             return
@@ -184,7 +190,7 @@ def _accept(sa: IkeSa, whole: Tunnel, keyed: Keyed, cpu: int | None, now: float)
         tunnel.openings.clone_accepted(now)
         return
     if (ours := _crossing(sa, tunnel, child.agreement.local, child.agreement.remote)) is not None:
-        ours.rival = child
+        ours.rival = child, keyed.nonces[0]
     if sa.initiator and len(sa.children) == 1:
         # It has what an IKE SA needs that was set up without (RFC 6023).
         sa.tunnel.reauth.take_over(sa, now)

@@ -175,12 +175,14 @@ class Reauthentication:
         patience = max(PATIENCE, self._tunnel.connection.timing.retransmit_timeout)
         self._timers.set(former, "expire", now + patience, lambda at: _delete(former, at))
 
-    def bequeath(self, former: IkeSa) -> None:
+    def bequeath(self, former: IkeSa, now: float) -> None:
         """If the peer rekeyed a former IKE SA that ends, it has its Child SAs in the new one: so do we."""
-        for heir in self._tunnel.sas(State.REKEYED):
-            if heir.contested is former:
+        for heir in self._tunnel.sas(State.ESTABLISHED, State.REKEYED):
+            if heir.contested is former and former.children:
                 heir.children.update(former.children)
                 former.children.clear()
+                if heir.state is State.ESTABLISHED:
+                    self.give_way(heir, now)
 
 
 def _give_way(children: Iterable[Child]) -> None:

@@ -358,8 +358,9 @@ class IkeSa:
 
     def adopt(self, now: float) -> None:
         """The peer works with this one of two SAs that may take the same place: then it has settled for it."""
-        old, self.contested = self.contested, None
+        old = self.contested
         if old is not None and old.state is State.ESTABLISHED and self.state is State.ESTABLISHED:
+            self.contested = None
             old.supersede(self, now)
 
     def finish(self, exchange: Exchange, now: float) -> None:
@@ -388,7 +389,7 @@ class IkeSa:
         """
         if self.rekey is not None and (heir := self.rekey.heir) is not None:
             self.supersede(heir, now)
-        self.tunnel.reauth.bequeath(self)
+        self.tunnel.reauth.bequeath(self, now)
         self.enter(State.DEAD)
         self.followups.clear()
         self.host.timers.cancel(self)

@@ -13,7 +13,7 @@ from ikeclone.ike.child import ChildState
 from ikeclone.ike.sa import State
 from ikeclone.numbers import ExchangeType, NotifyType
 from ikeclone.wire.message import parse_message
-from tests.pair.network import ESP, NAME, Network
+from tests.pair.network import ESP, NAME, Network, Side
 from tests.pair.scenario import notifies
 from tests.pair.test_reauth import ike_sas
 from tests.pair.test_sharing import OTHER, act, agree, counts, moved, net_of_two, tunnel
@@ -29,11 +29,16 @@ def shared(seed: int = 1, **changes: object) -> Network:
 def ask(net: Network, lowest: str) -> None:
     """Both bring the second connection up at the same moment; `lowest` is whose request has the lower nonce."""
     for name, side in (("west", net.west), ("east", net.east)):
-        side.first_octet = 0x00 if name == lowest else 0xFF
-        tunnel(side, OTHER).wanted = True
-        tunnel(side, OTHER).up(net.now)
-        net.settle(side)
-        side.first_octet = None
+        bring_up(side, 0x00 if name == lowest else 0xFF)
+
+
+def bring_up(side: Side, first_octet: int) -> None:
+    """Bring the second connection up with a request whose nonce begins so."""
+    side.first_octet = first_octet
+    tunnel(side, OTHER).wanted = True
+    tunnel(side, OTHER).up(side.network.now)
+    side.network.settle(side)
+    side.first_octet = None
 
 
 def requests(net: Network) -> int:
@@ -80,6 +85,21 @@ def test_a_peer_that_has_the_answer_before_the_request(lowest: str, esp: str, lo
     net.link.drop = lambda data: data in [each.data for each in sent[before : before + 1]] and len(sent) == before + 1
     ask(net, lowest)
     net.link.drop = lambda _: False
+    assert_one(net)
+
+
+@pytest.mark.parametrize("lowest", ["west", "east"])
+def test_both_are_answered_before_the_additional_key_exchanges(lowest: str) -> None:
+    """The answer to one request is late, so that the other side asks as well; then both know of the crossing."""
+    net = shared(esp=parse_esp(f"{ESP}-dh31-ke1_ecp256")).hold()
+    bring_up(net.east, 0x00 if lowest == "east" else 0xFF)
+    net.west.take()
+    bring_up(net.west, 0x00 if lowest == "west" else 0xFF)
+    (late,) = (datagram for datagram in net.east.inbox if parse_message(datagram.data).header.response)
+    net.east.inbox.remove(late)
+    net.east.take()
+    net.east.inbox.append(late)
+    net.release()
     assert_one(net)
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from ikeclone.connection import Childless
 from ikeclone.errors import LocalError
 from ikeclone.ike.actions import Kind
 from ikeclone.ike.sa import State
@@ -129,6 +130,21 @@ def test_over_a_bad_network(seed: int) -> None:
     carry(net, 2)
     net.run(2)
     assert_one_new(net, 1)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_while_both_rekey_the_ike_sa(seed: int) -> None:
+    """What one rekeys the other replaces: its Child SAs go on until the new IKE SA has some."""
+    childless = {"childless": Childless.PREFER}
+    net = watched(Network(seed=seed, west=childless, east=childless).established())
+    net.link.jitter = 1.0
+    for side in net.sides:
+        side.rekey(reauth=True)
+    for side in net.sides:
+        side.rekey(ike=True)
+    net.run(120)
+    net.assert_consistent()
+    assert [ike_sas(side) for side in net.sides] == [[State.ESTABLISHED]] * 2
 
 
 @pytest.mark.parametrize("first", ["west", "east"])
