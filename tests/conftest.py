@@ -9,6 +9,10 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from hypothesis.internal.conjecture import providers
+
+# Hypothesis tries constants of the local modules that are loaded, which differ between processes that share the tests.
+providers.is_local_module_file = lambda _: False  # type: ignore[assignment, attr-defined]
 
 # The same examples each time, on a machine however busy; those that search longer set their own.
 settings.register_profile("fixed", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
