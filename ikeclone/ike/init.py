@@ -13,10 +13,9 @@ from ikeclone.errors import InvalidKePayload, InvalidSyntax, NoProposalChosen
 from ikeclone.ike import childless, ppk
 from ikeclone.ike.exchange import Payloads, raise_refusal
 from ikeclone.ike.negotiation import NONCE_SIZE
-from ikeclone.ike.opening import NO_SPI, HalfOpen, InitRecord, Opening, found, manners
+from ikeclone.ike.opening import NO_SPI, HalfOpen, InitRecord, Opening, half_open, manners
 from ikeclone.ike.proposals import check_choice, choose, has_additional, ke_methods, numbered, with_ke
 from ikeclone.ike.redirect import can_be_redirected
-from ikeclone.ike.sa import IkeSa, State
 from ikeclone.numbers import ExchangeType, HashAlgorithm, KeMethod, NotifyType
 from ikeclone.wire.message import Header, Message, build_message
 from ikeclone.wire.payloads import CertRequest, KeyExchange, Nonce, Notify, Proposal, Sa
@@ -103,18 +102,8 @@ def respond_init(tunnels: tuple[Tunnel, ...], message: Message, datagram: bytes,
         *_requests(tunnels, path),
     )
     response = build_message(Header(spi_i, spi_r, ExchangeType.IKE_SA_INIT, 0, False, True), payloads)
-    sa = IkeSa(
-        host,
-        tunnel,
-        State.HALF_OPEN,
-        initiator=False,
-        spis=(spi_i, spi_r),
-        suite=suite,
-        keys=ike_keys(suite, shared, *nonces, spi_i, spi_r),
-        path=path,
-        abilities=found(tunnel, message, path),
-        now=now,
-    )
+    keys = ike_keys(suite, shared, *nonces, spi_i, spi_r)
+    sa = half_open(tunnel, message, path, spi_r, suite, keys, now)
     sa.redirectable = can_be_redirected(message)
     return HalfOpen(sa, InitRecord(datagram, response, *nonces, _peer_hashes(message), ppk=agreed))
 

@@ -148,6 +148,24 @@ class Opening(ABC):
         self.tunnel.keyed(self, sa, record, now)
 
 
+def half_open(
+    tunnel: Tunnel, message: Message, path: Path, spi_r: bytes, suite: IkeSuite, keys: IkeKeys, now: float
+) -> IkeSa:
+    """A responder's IKE SA that awaits IKE_AUTH; `message` is the request that its keys come from."""
+    return IkeSa(
+        tunnel.host,
+        tunnel,
+        State.HALF_OPEN,
+        initiator=False,
+        spis=(message.header.initiator_spi, spi_r),
+        suite=suite,
+        keys=keys,
+        path=path,
+        abilities=found(tunnel, message, path),
+        now=now,
+    )
+
+
 def manners(tunnel: Tunnel, spi_i: bytes, spi_r: bytes, path: Path) -> tuple[Notify, ...]:
     """What lets the peer find NATs, and that we take fragments."""
     fragmentation = (Notify(NotifyType.IKEV2_FRAGMENTATION_SUPPORTED),) if tunnel.connection.fragmentation else ()

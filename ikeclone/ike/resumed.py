@@ -14,7 +14,7 @@ from ikeclone.ike import childless
 from ikeclone.ike.authentication import Checker, Prover, Resumed
 from ikeclone.ike.exchange import Payloads
 from ikeclone.ike.negotiation import NONCE_SIZE
-from ikeclone.ike.opening import HalfOpen, InitRecord, found, manners
+from ikeclone.ike.opening import HalfOpen, InitRecord, half_open, manners
 from ikeclone.ike.proofs import Proofs
 from ikeclone.ike.redirect import can_be_redirected
 from ikeclone.ike.sa import IkeSa, State
@@ -49,18 +49,8 @@ def respond_resume(endpoint: Endpoint, message: Message, datagram: bytes, path: 
     header = Header(spi_i, spi_r, ExchangeType.IKE_SESSION_RESUME, 0, False, True)
     response = build_message(header, payloads)
     suite = replace(session.suite, additional=())
-    sa = IkeSa(
-        host,
-        tunnel,
-        State.HALF_OPEN,
-        initiator=False,
-        spis=(spi_i, spi_r),
-        suite=suite,
-        keys=resumed_ike_keys(suite, session.sk_d, *nonces, spi_i, spi_r),
-        path=path,
-        abilities=found(tunnel, message, path),
-        now=now,
-    )
+    keys = resumed_ike_keys(suite, session.sk_d, *nonces, spi_i, spi_r)
+    sa = half_open(tunnel, message, path, spi_r, suite, keys, now)
     sa.redirectable = can_be_redirected(message)
     return HalfOpen(sa, InitRecord(datagram, response, *nonces, session=session))
 
