@@ -7,9 +7,9 @@ from ipaddress import ip_network
 
 from ikeclone.ike.narrowing import Selectors
 from ikeclone.ike.sa import IkeSa, State
-from ikeclone.ike.tunnel import Tunnel
 from ikeclone.selectors import TrafficSelector
 from tests.pair.network import EAST_END, NAME, WEST_END, Network, Side
+from tests.pair.test_sharing import act
 
 OTHER = "other"
 WIDE, FIRST, SECOND = ("192.0.1.0/24", "192.0.3.0/24"), ("192.0.1.0/24",), ("192.0.3.0/24",)
@@ -18,16 +18,6 @@ PART = ("192.0.1.0/25",)
 
 def selectors(networks: tuple[str, ...]) -> Selectors:
     return tuple(TrafficSelector.of(ip_network(network)) for network in networks)
-
-
-def tunnel(side: Side, name: str) -> Tunnel:
-    return side.endpoint.tunnels[name]
-
-
-def act(side: Side, command: str, name: str, *arguments: object) -> None:
-    getattr(tunnel(side, name), command)(side.network.now, *arguments)
-    side.network.settle(side)
-    side.network.run(3)
 
 
 def two_for_one(first: tuple[str, ...] = FIRST, second: tuple[str, ...] = SECOND, /, **changes: object) -> Network:

@@ -20,15 +20,14 @@ from tests.pair.several import (
     PART,
     SECOND,
     WIDE,
-    act,
     agree,
     carried,
     established,
     ping,
     selectors,
-    tunnel,
     two_for_one,
 )
+from tests.pair.test_sharing import act, tunnel
 
 FIRST_PART, SECOND_PART = f"{NAME}[1]", f"{NAME}[2]"
 BOTH = {NAME: list(FIRST), FIRST_PART: list(SECOND)}

@@ -20,7 +20,8 @@ from ikeclone.wire.message import Message
 from ikeclone.wire.payloads import TsI, TsR
 from tests.pair.groups import requests
 from tests.pair.network import EAST_END, NAME, Network
-from tests.pair.several import OTHER, act, agree, carried, established, ping, selectors, tunnel
+from tests.pair.several import OTHER, agree, carried, established, ping, selectors
+from tests.pair.test_sharing import act, tunnel
 
 WHOLE = ("192.0.2.0/24", "192.0.4.0/24", "192.0.6.0/24")
 TIMING = Timing(margin=60, dpd_delay=10, retransmit_timeout=15)
