@@ -17,7 +17,7 @@ def run(lab: KernelLab) -> None:
         victim.process.kill()
         victim.process.wait()
         lab.wait(lambda: not other.ike_sas(), "the other side without an IKE SA", NOTICED)  # noqa: B023  waited for at once
-        expect("states of who noticed", states(other.namespace), [])
+        lab.wait(lambda: not states(other.namespace), "the other side without states")  # noqa: B023  likewise
         victim.start()
     tunnel_with_clone(lab, west)
     west.command("down", "gw")

@@ -7,7 +7,7 @@ from ikeclone.demo.namespaces import Namespace
 from ikeclone.demo.pings import ping
 from interop.kernel.lab import CPUS, KernelDaemon, KernelLab, up
 from interop.kernel.scenarios.forwarding import HOSTS, behind
-from interop.kernel.states import sending, states
+from interop.kernel.states import KernelState, sending, states
 from interop.kernel.steps import renew_children
 from interop.kernel.strongswan import KernelStrongSwan
 from interop.lab import EAST, WEST, expect
@@ -59,8 +59,13 @@ def steps(lab: KernelLab, peer: KernelStrongSwan, hosts: Hosts | None = None, **
 
 
 def expect_unused_fallback(lab: KernelLab) -> None:
-    """Nothing has gone by the fallback since it was made."""
-    expect("packets on the new fallback", [state.packets for state in states(lab.west) if state.cpu is None], [0, 0])
+    """Nothing has gone by the fallback since it was made; what received for a former one stays for a moment."""
+    lab.wait(lambda: len(_fallback(lab)) == 2, "the states of one fallback")
+    expect("packets on the new fallback", [state.packets for state in _fallback(lab)], [0, 0])
+
+
+def _fallback(lab: KernelLab) -> list[KernelState]:
+    return [state for state in states(lab.west) if state.cpu is None]
 
 
 def await_clones(lab: KernelLab, west: KernelDaemon, peer: KernelStrongSwan, ours: set[int], theirs: set[int]) -> None:
