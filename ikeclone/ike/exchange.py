@@ -6,10 +6,10 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
 from ikeclone import errors
-from ikeclone.errors import InvalidKePayload, PeerError
+from ikeclone.errors import InvalidKePayload, InvalidSyntax, PeerError
 from ikeclone.numbers import ExchangeType, KeMethod, NotifyType
 from ikeclone.wire.message import Message
-from ikeclone.wire.payloads import Notify, Payload
+from ikeclone.wire.payloads import KeyExchange, Notify, Payload
 
 if TYPE_CHECKING:
     from ikeclone.ike.sa import IkeSa
@@ -77,3 +77,11 @@ def refusal(error: PeerError) -> Notify:
 def wanted_method(error: PeerError) -> KeMethod | None:
     """The key exchange method that the peer asks for instead (RFC 7296 section 1.3), if that is what it answers."""
     return KeMethod(int.from_bytes(error.data, "big")) if isinstance(error, InvalidKePayload) else None
+
+
+def public_value(message: Message, method: KeMethod) -> bytes:
+    """The peer's part of an additional key exchange; raises InvalidSyntax if it is of another method than agreed on."""
+    theirs = message.require(KeyExchange)
+    if theirs.method != method:
+        raise InvalidSyntax(f"a key exchange with {theirs.method.name} where {method.name} was agreed on")
+    return theirs.data

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from ikeclone.crypto import kex
 from ikeclone.crypto.keys import IkeKeys, intermediate_ike_keys
-from ikeclone.errors import InvalidSyntax, PeerError
-from ikeclone.ike.exchange import Exchange, Payloads, raise_refusal
+from ikeclone.errors import PeerError
+from ikeclone.ike.exchange import Exchange, Payloads, public_value, raise_refusal
 from ikeclone.ike.sa import Handler, IkeSa
 from ikeclone.numbers import ExchangeType, KeMethod
 from ikeclone.wire.message import Message
@@ -32,7 +32,7 @@ class Intermediate(Exchange):
 
     def response(self, message: Message, now: float) -> None:
         raise_refusal(message)
-        theirs = _require(message, self._pair.method)
+        theirs = public_value(message, self._pair.method)
         self.sa.change_keys(_next_keys(self.sa, self._record, self._pair.shared(theirs)))
         self.sa.tunnel.proceed(self.sa, self._record, self._rest, now)
 
@@ -55,19 +55,11 @@ class IntermediateResponder:
 
     def _respond(self, message: Message, now: float) -> Payloads:
         method, *rest = self._rest
-        public, shared = kex.encapsulate(method, _require(message, method), self._sa.host.random)
+        public, shared = kex.encapsulate(method, public_value(message, method), self._sa.host.random)
         self._sa.change_keys_after_answer(_next_keys(self._sa, self._record, shared))
         self._rest = tuple(rest)
         self._sa.handlers = self.handlers()
         return (KeyExchange(method, public),)
-
-
-def _require(message: Message, method: KeMethod) -> bytes:
-    """The peer's public value; its method was negotiated, so another one is an error (RFC 9370 section 2.2.2)."""
-    theirs = message.require(KeyExchange)
-    if theirs.method != method:
-        raise InvalidSyntax(f"a key exchange with {theirs.method.name} where {method.name} was agreed on")
-    return theirs.data
 
 
 def _next_keys(sa: IkeSa, record: InitRecord, shared: bytes) -> IkeKeys:

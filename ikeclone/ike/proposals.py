@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from ikeclone.crypto.registry import ADDITIONAL_TYPES
@@ -86,15 +86,25 @@ def spi_size(protocol: ProtocolId, rekey: bool = True) -> int:
 def _match(theirs: Proposal, ours: Proposal) -> tuple[Transform, ...] | None:
     if theirs.protocol is not ours.protocol:
         return None
-    chosen = []
-    for kind in sorted({t.type for t in (*theirs.transforms, *ours.transforms)}):
-        wanted, offered = _of_type(ours, kind), _of_type(theirs, kind)
-        transform = next((t for t in wanted if t in offered), None)
-        if transform is None:
-            return None
-        if transform in theirs.transforms:
-            chosen.append(transform)
-    return tuple(chosen)
+    kinds = sorted({t.type for t in (*theirs.transforms, *ours.transforms)})
+    chosen = _combine([[t for t in _of_type(ours, kind) if t in _of_type(theirs, kind)] for kind in kinds])
+    return None if chosen is None else tuple(t for t in chosen if t in theirs.transforms)
+
+
+def _combine(
+    common: Sequence[Sequence[Transform]], taken: frozenset[int] = frozenset()
+) -> tuple[Transform, ...] | None:
+    """One transform of each type, None if that cannot be.
+
+    Additional key exchanges are of different methods (RFC 9370 section 2.2.1), of which some are `taken`.
+    """
+    if not common:
+        return ()
+    for transform in common[0]:
+        method = {transform.id} - {KeMethod.NONE} if transform.type in ADDITIONAL_TYPES else set()
+        if not method & taken and (rest := _combine(common[1:], taken | method)) is not None:
+            return transform, *rest
+    return None
 
 
 def _of_type(proposal: Proposal, kind: TransformType) -> tuple[Transform, ...]:

@@ -16,7 +16,7 @@ from ikeclone.ike.actions import Kind
 from ikeclone.ike.channel import Channel
 from ikeclone.ike.child import Child
 from ikeclone.ike.exchange import Exchange, Payloads, refusal
-from ikeclone.ike.followup import FollowUps
+from ikeclone.ike.followup_responder import FollowUps
 from ikeclone.ike.host import Host
 from ikeclone.ike.message_ids import IdSync
 from ikeclone.ike.nat import Nat

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
+from ikeclone.connection import Auto
 from ikeclone.crypto.registry import parse_esp, parse_ike
 from ikeclone.ike.actions import Kind
-from ikeclone.ike.followup import MOST, FollowUp, FollowUps
+from ikeclone.ike.exchange import Payloads
+from ikeclone.ike.followup import MOST_TRIES, FollowUp
+from ikeclone.ike.followup_responder import MOST, PATIENCE, FollowUps
 from ikeclone.ike.host import Settings
 from ikeclone.numbers import KeMethod, NotifyType
 from ikeclone.wire.payloads import KeyExchange
@@ -28,6 +34,17 @@ BOTH = {"ike": parse_ike(f"{IKE}-ke1_mlkem768-ke2_ecp256"), "esp": parse_esp(f"{
 @pytest.fixture
 def net() -> Network:
     return by_hand(**BOTH)
+
+
+def forgetful(expect: Callable[..., Payloads]) -> Callable[..., Payloads]:
+    """A responder that has forgotten what it announces when the peer goes on with it."""
+
+    def expect_and_forget(followups: FollowUps, *arguments: Any) -> Payloads:
+        payloads = expect(followups, *arguments)
+        followups.clear()
+        return payloads
+
+    return expect_and_forget
 
 
 def take_all(side: Side) -> None:
@@ -80,13 +97,45 @@ def test_a_responder_that_forgot_says_so(net: Network, ike: bool) -> None:
 
 
 @pytest.mark.parametrize("ike", [False, True])
+def test_a_responder_that_forgets_again_and_again_is_left(ike: bool) -> None:
+    """After several tries the IKE SA is deleted (RFC 9370 section 2.2.4), and the connection comes up anew."""
+    net = Network(west={**BOTH, "auto": Auto.START}, east=BOTH).established()
+    west, east = net.sides
+    before = ike_sa(west)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FollowUps, "expect", forgetful(FollowUps.expect))
+        west.rekey(ike=ike)
+        net.run(60)
+    assert west.kinds(Kind.IKE_DOWN)[-1].text.endswith(f"the peer answers STATE_NOT_FOUND, {MOST_TRIES} times in a row")
+    assert east.kinds(Kind.IKE_DOWN)[-1].text.endswith("deleted by the peer")
+    net.run(60)
+    assert ike_sa(west) is not before
+    net.assert_consistent()
+
+
+def test_a_responder_that_forgets_now_and_then_is_kept(net: Network) -> None:
+    west, east = net.sides
+    for _ in range(MOST_TRIES):
+        for forgets in (True, False):
+            west.rekey()
+            east.take()
+            if forgets:
+                ike_sa(east).followups.clear()
+            net.release()
+            net.run(0.5 if forgets else 10)
+            net.hold()
+    assert_one_tunnel(net)
+    assert_never_down(net)
+
+
+@pytest.mark.parametrize("ike", [False, True])
 def test_an_initiator_that_does_not_go_on_is_forgotten(net: Network, ike: bool) -> None:
     west, east = net.sides
     west.rekey(ike=ike)
     east.take()
     west.inbox.clear()
     assert bool(east.backend.reserved) is not ike
-    net.run(31)
+    net.run(PATIENCE + 1)
     assert not east.backend.reserved
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from ikeclone.crypto.registry import parse_esp
+from ikeclone.crypto.suite import additional_kes
 from ikeclone.errors import InvalidSyntax, NoProposalChosen
 from ikeclone.ike.proposals import check_choice, choose, numbered
 from ikeclone.numbers import Encr, TransformType
@@ -56,3 +57,30 @@ def test_a_response_that_is_no_choice(change: Callable[[Proposal], tuple[Proposa
     chosen = choose(OFFER, parse_esp("aes_gcm256"), 4)
     with pytest.raises(InvalidSyntax):
         check_choice(OFFER, change(chosen))
+
+
+@pytest.mark.parametrize(
+    ("offered", "configured", "chosen"),
+    [
+        ("ke1_mlkem768-ke1_mlkem1024-ke2_mlkem768", "ke1_mlkem768-ke1_mlkem1024-ke2_mlkem768", (36 + 1, 36)),
+        ("ke1_mlkem768-ke3_mlkem768-ke3_none", "ke1_mlkem768-ke3_mlkem768-ke3_none", (36,)),
+        ("ke1_none-ke2_none", "ke1_none-ke2_none", ()),
+        ("dh31-ke1_x25519", "dh31-ke1_x25519", (31,)),
+    ],
+)
+def test_additional_key_exchanges_are_of_different_methods(
+    offered: str, configured: str, chosen: tuple[int, ...]
+) -> None:
+    """Whatever the order of preference (RFC 9370 section 2.2.1); the first key exchange may be of one of them."""
+    offer = numbered(parse_esp(f"aes_gcm256-{offered}"), SPI)
+    choice = choose(offer, parse_esp(f"aes_gcm256-{configured}"), 4)
+    assert additional_kes(choice) == chosen
+    assert check_choice(offer, (choice,)) == choice
+
+
+def test_additional_key_exchanges_of_one_method_are_refused() -> None:
+    offer = numbered(parse_esp("aes_gcm256-ke1_mlkem768-ke2_mlkem768"), SPI)
+    with pytest.raises(NoProposalChosen):
+        choose(offer, parse_esp("aes_gcm256-ke1_mlkem768-ke2_mlkem768"), 4)
+    with pytest.raises(InvalidSyntax):
+        check_choice(offer, offer)
