@@ -37,13 +37,22 @@ class Revival:
 
         Once such an SA has lasted for longer than any pause, the next pause is a first one again.
         """
-        if not (self._tunnel.wanted and self._tunnel.connection.stays_up):
+        if not self._tunnel.connection.stays_up:
+            self._let_be()
+            return
+        if not self._tunnel.wanted:
             return
         if former is not None and now - former.created > self._tunnel.host.settings.retry_delay_limit:
             self._attempts = 0
         delay = self.next_delay()
         self._tunnel.note(Kind.PROGRESS, f"will ask for a Child SA in {delay:.0f} seconds")
         self._tunnel.openings.replace_fallback(now, delay)
+
+    def _let_be(self) -> None:
+        """The peer has taken the connection down, as it might have by deleting the IKE SA: so it is, till asked for."""
+        family = self._tunnel.parts.family
+        if not any(each.clones.children or None in each.clones.pending for each in family):
+            self._tunnel.parts.whole.wanted = False
 
     def next_delay(self) -> float:
         """Seconds until something that failed is tried again: each time longer, until the peer is there again."""

@@ -171,7 +171,8 @@ class Tunnel:
             self.note(Kind.IKE_UP, "the IKE SA is up already")
         elif self.usable and self.parts.stands(self):
             self.note(Kind.CHILD_UP, "the connection is up already")
-        elif self.ike is not None and self.ike.state is State.ESTABLISHED:
+        elif self.usable:
+            self.wanted = True
             self.openings.open_fallback(now)
         elif not self.connecting:
             self.initiate(now)

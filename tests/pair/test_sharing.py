@@ -189,6 +189,20 @@ def test_either_side_may_open_the_second() -> None:
     agree(net)
 
 
+def test_one_that_the_peer_takes_down_does_not_come_back_with_the_other() -> None:
+    """As if the peer had deleted an IKE SA of its own; asked for, it is wanted again."""
+    net = both_up()
+    act(net.east, "down", NAME)
+    for expected in ([0, 1], [1, 1]):
+        net.link.cut = True
+        net.run(60)
+        net.link.cut = False
+        net.run(120)
+        assert counts(net) == [expected, expected]
+        act(net.west, "up", NAME)
+    agree(net)
+
+
 def ping_both(net: Network, seconds: float) -> None:
     """Packets of both connections from both sides all the time; none is lost."""
     for _ in range(int(seconds / 0.1)):
