@@ -179,7 +179,7 @@ def _accept(sa: IkeSa, whole: Tunnel, keyed: Keyed, cpu: int | None, now: float)
     if cpu is None:
         # A regular SA beside a fallback that may have clones takes nothing from that one.
         clones.per_resource = keyed.agreement.per_resource or (clones.per_resource and clones.fallback is not None)
-    alone = clones.fallback is None
+    alone = clones.outbound(None) is None
     child = tunnel.children.add(sa, keyed, now, cpu=cpu, opened_by_us=False)
     if alone:
         tunnel.children.senders.serve(child)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from ikeclone.connection import Connection, End
 from ikeclone.ike.actions import Kind
-from ikeclone.ike.informational import DeleteChildren
 from ikeclone.ike.negotiation import has_first, has_traffic, traffic_of
 from ikeclone.ike.sa import IkeSa, State
 from ikeclone.wire.message import Message
@@ -82,21 +81,6 @@ def heir(tunnel: Tunnel) -> IkeSa | None:
 
 def _serves(sa: IkeSa, tunnel: Tunnel) -> bool:
     return sa.tunnel is tunnel or any(child.tunnel is tunnel for child in sa.children.values())
-
-
-def leave(tunnel: Tunnel, sa: IkeSa, now: float) -> bool:
-    """Leave an IKE SA to the other connections that need it, without Child SAs of this one; False if there are none."""
-    leaving = tunnel.parts.under(tunnel)
-    others = [o.parts.whole for o in users(sa) if o not in leaving and (o.wanted or o.clones.children)]
-    if not others:
-        return False
-    children = tuple(child for child in sa.children.values() if child.tunnel in leaving)
-    if children:
-        sa.enqueue(DeleteChildren(sa, children), now)
-    if sa.tunnel is tunnel:
-        sa.pass_to(others[0])
-        sa.tunnel.reauth.inherit(sa, now)
-    return True
 
 
 def for_traffic(sa: IkeSa, message: Message) -> Tunnel:

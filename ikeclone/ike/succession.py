@@ -42,7 +42,7 @@ class Succession:
     def _take_over(self, former: IkeSa, new: IkeSa, now: float) -> None:
         """An older IKE SA gives way; of two that cross, the one with the lower SPI does."""
         tunnel = self._tunnel
-        if former.tunnel is not tunnel and sharing.leave(tunnel, former, now):
+        if former.tunnel is not tunnel and tunnel.leaving.in_time(former, now):
             return
         if not former.precedes(new):
             redundant, tunnel.ike = sorted((former, new), key=lambda sa: sa.spi_i)

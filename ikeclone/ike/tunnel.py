@@ -20,6 +20,7 @@ from ikeclone.ike.instances import Instances
 from ikeclone.ike.intermediate import Intermediate
 from ikeclone.ike.irac import Irac
 from ikeclone.ike.iras import Iras
+from ikeclone.ike.leaving import Leaving
 from ikeclone.ike.narrowing import Selectors
 from ikeclone.ike.opening import InitRecord, Opening
 from ikeclone.ike.openings import Openings
@@ -73,6 +74,7 @@ class Tunnel:
         self.reauth = Reauthentication(self)
         self.revival = Revival(self)
         self.succession = Succession(self)
+        self.leaving = Leaving(self)
         self.redirects: Redirects = Redirects(self)
         # The connection whose IKE SA is on its way and will do for this one too.
         self.awaits: Tunnel | None = None
@@ -226,9 +228,10 @@ class Tunnel:
             self.initiation.fail(now, "taken down")
         for embryo in self._embryos():
             embryo.close(now, "taken down")
+        self.leaving.finish(now)
         if self.ike is None:
             self.note(Kind.IKE_DOWN, "the connection is down")
-        elif sharing.leave(self, self.ike, now):
+        elif self.leaving.at_once(self.ike, now):
             self.ike = None
             self.end_if_unused()
             self.note(Kind.IKE_DOWN, "the connection is down; its IKE SA serves others")
@@ -366,7 +369,7 @@ class Tunnel:
     def first_child_failed(self, sa: IkeSa, now: float, reason: str) -> None:
         """The IKE SA is there, but the peer refuses the Child SA: without one the IKE SA is of no use."""
         self.note(Kind.FAILED, f"no Child SA: {reason}")
-        if sharing.leave(self, sa, now):
+        if self.leaving.at_once(sa, now):
             self.ike = None
         else:
             sa.finish(DeleteIke(sa, "it has no Child SA"), now)

@@ -113,12 +113,12 @@ def states(side: Side) -> list[ChildState]:
     return [child.state for child in side.children]
 
 
-def accepted(side: Side, cpu: int) -> bool:
-    """Whether a CPU of this side has an SA to send on that its peer receives on.
+def accepted(side: Side, cpu: int, name: str = NAME) -> bool:
+    """Whether a CPU of this side has an SA of a connection to send on that its peer receives on.
 
     Of a new SA the peer may not have our answer yet: it is sent on after a while, for it may not be ours to know.
     """
-    spi = side.backend.outbound.get((NAME, cpu)) or side.backend.outbound.get((NAME, None))
+    spi = side.backend.outbound.get((name, cpu)) or side.backend.outbound.get((name, None))
     if spi is None:
         return False
     sa, peer = side.backend.installed[spi], side.network.peer(side).backend
