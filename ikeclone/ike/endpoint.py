@@ -94,7 +94,7 @@ class Endpoint:
             try:
                 tunnel.acquire(cpu, now, packet)
             except LocalError as error:
-                tunnel.note(Kind.FAILED, str(error))
+                tunnel.revival.failed(str(error), now)
 
     def addresses(
         self, addresses: Iterable[IPAddress], now: float, sources: Mapping[IPAddress, IPAddress] | None = None

@@ -17,11 +17,24 @@ class Revival:
 
     def __init__(self, tunnel: Tunnel) -> None:
         self._tunnel, self._timers, self._attempts = tunnel, tunnel.host.timers, 0
+        # Until when packets do not bring it up.
+        self._rests_until = 0.0
 
     def done(self) -> None:
         """The connection has an IKE SA: the next failure is a first one again."""
-        self._attempts = 0
+        self._attempts, self._rests_until = 0, 0.0
         self._timers.cancel(self._tunnel, "revive")
+
+    def failed(self, reason: str, now: float) -> None:
+        """What was asked for did not come about: packets do not ask again at once."""
+        self._tunnel.note(Kind.FAILED, reason)
+        self._rests_until = now + min(self._delay, self._tunnel.host.settings.clone_backoff)
+        if not self._tunnel.wanted:  # one that is wanted counts when it plans
+            self._attempts += 1
+
+    def rests(self, now: float) -> bool:
+        """Whether packets that want it up have to wait."""
+        return now < self._rests_until
 
     def plan(self, now: float) -> None:
         """Try again in a while, if the connection is wanted, at the peer's own address."""
@@ -56,10 +69,14 @@ class Revival:
 
     def next_delay(self) -> float:
         """Seconds until something that failed is tried again: each time longer, until the peer is there again."""
-        host = self._tunnel.host
-        delay = min(host.settings.retry_delay * 2.0**self._attempts, host.settings.retry_delay_limit)
+        delay = self._delay
         self._attempts += 1
-        return delay * (1 + 0.1 * host.fraction())
+        return delay * (1 + 0.1 * self._tunnel.host.fraction())
+
+    @property
+    def _delay(self) -> float:
+        settings = self._tunnel.host.settings
+        return min(settings.retry_delay * 2.0**self._attempts, settings.retry_delay_limit)
 
     def attempt(self, now: float) -> None:
         """Try now, unless that is under way."""

@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ikeclone.connection import Connection, End
-from ikeclone.ike.actions import Kind
 from ikeclone.ike.negotiation import has_first, has_traffic, traffic_of
 from ikeclone.ike.sa import IkeSa, State
 from ikeclone.wire.message import Message
@@ -61,7 +60,7 @@ def disappoint(tunnel: Tunnel, now: float, reason: str) -> None:
     """There is no IKE SA of the connection: those that wait for it try again later."""
     for waiting in _waiting(tunnel):
         waiting.awaits = None
-        waiting.note(Kind.FAILED, f"no IKE SA of {tunnel.connection.name}: {reason}")
+        waiting.revival.failed(f"no IKE SA of {tunnel.connection.name}: {reason}", now)
         waiting.revival.plan(now)
 
 

@@ -80,7 +80,7 @@ class Succession:
             tunnel.reauth.failed(now, reason)
             return
         elif tunnel.ike is None and sa.established < 0 and sa.initiator:
-            tunnel.note(Kind.FAILED, reason)
+            tunnel.revival.failed(reason, now)
             sharing.disappoint(tunnel, now, reason)
         else:
             if peer_dead:

@@ -264,7 +264,7 @@ class Tunnel:
                 return
             if packet is not None and self.usable:
                 self.openings.open_fallback(now)
-            elif not self.connecting:
+            elif not (self.connecting or self.revival.rests(now)):
                 self.up(now)
         elif cpu is not None:
             self.openings.open(cpu, now)
@@ -327,7 +327,7 @@ class Tunnel:
         if self.usable:
             self.reauth.failed(now, reason)
         else:
-            self.note(Kind.FAILED, reason)
+            self.revival.failed(reason, now)
             self.revival.plan(now)
         sharing.disappoint(self, now, reason)
         self.end_if_unused()

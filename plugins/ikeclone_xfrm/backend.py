@@ -29,6 +29,7 @@ from ikeclone_xfrm.connections import Connections
 from ikeclone_xfrm.counting import used_up
 from ikeclone_xfrm.foreign import company
 from ikeclone_xfrm.half import Half, Key, key_of
+from ikeclone_xfrm.larval import Larvae, Larval
 from ikeclone_xfrm.numbers import Msg
 from ikeclone_xfrm.pair import Pair
 from ikeclone_xfrm.pairs import Pairs
@@ -62,6 +63,7 @@ class XfrmBackend:
         self._pairs = Pairs()
         self._connections = Connections(lambda trap: self._tasks.start(rearm(trap)))
         self._expired: set[tuple[int, bool]] = set()
+        self._larvae = Larvae()
         self._tasks = Tasks()
         self._kernel = Kernel(directions=False, per_cpu=False)
         self._session: Session | None = None
@@ -92,7 +94,7 @@ class XfrmBackend:
 
     async def stop(self) -> None:
         await self._tasks.stop()
-        for known in (self._connections, self._reserved, self._expired):
+        for known in (self._connections, self._reserved, self._expired, self._larvae):
             known.clear()
         self._pairs = Pairs()
         session, self._session = self._session, None
@@ -125,7 +127,9 @@ class XfrmBackend:
     async def activate(self, inbound_spi: int) -> None:
         pair = self._pairs.find(inbound_spi)
         if not pair.outbound.present:
-            await self._put(pair, pair.outbound)
+            with self._larvae.answer(pair.sa) as seq:
+                pair.outbound.state.fields["seq"] = seq
+                await self._put(pair, pair.outbound)
         # The kernel prefers newer states: an older one that is to send again does so once they have gone.
         for newer in self._pairs.newer(pair):
             await newer.outbound.take(self._xfrm)
@@ -194,6 +198,10 @@ class XfrmBackend:
         if (spi, hard) not in self._expired:
             self._expired.add((spi, hard))
             self.tell(Expire(spi, hard))
+
+    def waits(self, larval: Larval) -> None:
+        """The kernel waits for a Child SA."""
+        self._tasks.start(self._larvae.wait(larval, self._xfrm))
 
     def trap_of(self, reqid: int) -> Trap | None:
         """The trap whose policies have this reqid."""

@@ -9,6 +9,7 @@ from typing import Any, Final, Protocol
 
 from ikeclone.backend import Acquire, BackendError, ChildSa, Event, Remapped
 from ikeclone_xfrm.half import Key, key_of
+from ikeclone_xfrm.larval import Larval
 from ikeclone_xfrm.numbers import Group, Msg
 from ikeclone_xfrm.selectors import packet
 from ikeclone_xfrm.structs import unpacked
@@ -26,6 +27,7 @@ class Audience(Protocol):
 
     def tell(self, event: Event) -> None: ...
     def expired(self, spi: int, *, hard: bool) -> None: ...
+    def waits(self, larval: Larval) -> None: ...
     def trap_of(self, reqid: int) -> Trap | None: ...
     def sa_of(self, key: Key) -> ChildSa | None: ...
     def lost(self, spis: tuple[int, ...], reason: str) -> None: ...
@@ -92,6 +94,8 @@ class Listener:
         if trap is None:
             return
         cpu = message.get_attr("XFRMA_SA_PCPU")
+        if cpu is None:  # those of single CPUs are declined, and have none
+            self._audience.waits(Larval.of(message))
         if cpu is None or trap.acquired(cpu):
             self._audience.tell(Acquire(trap.policy.connection, cpu, packet(message["sel"])))
         if trap.busy:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from ikeclone.backend import IPAddress, Limits, Mode, Policy
 from ikeclone_xfrm.numbers import ANY_ALGORITHM, IPPROTO_ESP, PolicyDirection, PolicyFlag
@@ -61,6 +61,12 @@ def identity(message: Message) -> Message:
     """What names a policy in DELPOLICY: two may differ in their marks or interfaces alone."""
     fields, attributes = message
     return {"sel": fields["sel"], "dir": fields["dir"]}, [each for each in attributes if each[0] in NAMING]
+
+
+def naming(message: Any) -> Attributes:
+    """Those attributes of the kernel's message of a policy or state without which it is not found."""
+    found = [(name, message.get_attr(f"XFRMA_{name}")) for name in NAMING]
+    return [(name, value) for name, value in found if value is not None]
 
 
 def _message(

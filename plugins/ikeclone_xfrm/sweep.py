@@ -5,13 +5,12 @@ from __future__ import annotations
 from contextlib import suppress
 
 from ikeclone_xfrm.errors import NotThere
+from ikeclone_xfrm.larval import identify
 from ikeclone_xfrm.messages import XfrmMessage
 from ikeclone_xfrm.numbers import Msg
-from ikeclone_xfrm.policies import NAMING, is_ours
-from ikeclone_xfrm.states import Attributes, Fields
+from ikeclone_xfrm.policies import is_ours, naming
+from ikeclone_xfrm.states import Fields
 from ikeclone_xfrm.xfrm import AsyncXfrm
-
-_FIRST_SPI, _LAST_SPI = 0x100, 0xFFFFFFFF
 
 
 async def sweep(xfrm: AsyncXfrm) -> int:
@@ -25,27 +24,21 @@ async def sweep(xfrm: AsyncXfrm) -> int:
         if template is not None and is_ours(template["reqid"]):
             with suppress(NotThere):
                 name = {"sel": policy["sel"], "dir": policy["dir"], "index": policy["index"]}
-                await xfrm.change(Msg.DELPOLICY, name, _naming(policy))
+                await xfrm.change(Msg.DELPOLICY, name, naming(policy))
                 count += 1
     for state in await xfrm.dump(Msg.GETSA):
         if is_ours(state["reqid"]):
             with suppress(NotThere):
-                await xfrm.change(Msg.DELSA, await _identity(xfrm, state), _naming(state))
+                await xfrm.change(Msg.DELSA, await _identity(xfrm, state), naming(state))
                 count += 1
     return count
 
 
 async def _identity(xfrm: AsyncXfrm, state: XfrmMessage) -> Fields:
-    """What a state is known by. A larval one, for which an acquire is under way, has no SPI yet: it is given one."""
-    name, family = state["id"], {"family": state["family"]}
+    """What a state is known by, be it one of a Child SA or a larval one, for which an acquire is under way."""
+    name = state["id"]
     if not name["spi"]:
         cpu = state.get_attr("XFRMA_SA_PCPU")
         kept = {key: state[key] for key in ("id", "saddr", "seq", "reqid", "family", "mode")}
-        more = [*_naming(state), *([] if cpu is None else [("SA_PCPU", cpu)])]
-        name = (await xfrm.fetch(Msg.ALLOCSPI, {"info": kept, "min": _FIRST_SPI, "max": _LAST_SPI}, more))["id"]
-    return {**name, **family}
-
-
-def _naming(message: XfrmMessage) -> Attributes:
-    found = [(name, message.get_attr(f"XFRMA_{name}")) for name in NAMING]
-    return [(name, value) for name, value in found if value is not None]
+        name = await identify(xfrm, kept, [*naming(state), *([] if cpu is None else [("SA_PCPU", cpu)])])
+    return {**name, "family": state["family"]}

@@ -10,7 +10,7 @@ from interop.lab import EAST, WEST, expect
 NET, INNER = "192.0.3.0/24", "192.0.3.254"
 # The kernel asks once, then waits for a state with the reqid of the whole; what gw[1] has is another one. It gives up
 # after net.core.xfrm_acq_expires, 30 s, and asks again.
-PATIENCE = 60
+PATIENCE = 10
 
 
 def run(lab: KernelLab) -> None:

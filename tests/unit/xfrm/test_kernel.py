@@ -13,11 +13,13 @@ import pytest
 from pyroute2 import AsyncIPRoute
 
 from ikeclone.backend import Acquire, BackendError, Handling, Mark
+from ikeclone_xfrm import larval
 from ikeclone_xfrm import listener as module
 from ikeclone_xfrm.addresses import Addresses
 from ikeclone_xfrm.backend import XfrmBackend
 from ikeclone_xfrm.decline import Decliner
 from ikeclone_xfrm.errors import NotThere
+from ikeclone_xfrm.larval import Larvae
 from ikeclone_xfrm.listener import Listener
 from ikeclone_xfrm.numbers import Msg
 from ikeclone_xfrm.policies import is_ours
@@ -169,6 +171,35 @@ def test_a_larval_state_goes_too(in_namespace: Run, handling: Handling) -> None:
         assert await sweep(xfrm) == 4
         assert await xfrm.dump(Msg.GETSA) == []
         for closable in (ear, xfrm):
+            closable.close()
+
+    in_namespace(check())
+
+
+@pytest.mark.parametrize("handling", [Handling(), Handling(mark_out=Mark(0, 1))])
+def test_what_nothing_answers_is_asked_again(
+    in_namespace: Run, monkeypatch: pytest.MonkeyPatch, handling: Handling
+) -> None:
+    monkeypatch.setattr(larval, "PATIENCE", 0.1)
+
+    async def check() -> None:
+        xfrm, audience, larvae = await connected(), Audience(), Larvae()
+        listener = Listener(audience, xfrm.epid)
+        await listener.start()
+        hearing = asyncio.create_task(listener.run())
+        policy = replace(POLICY, handling=handling)
+        await Trap(Shelf(xfrm), policy, REQID, lambda _: None).install(policy)
+        for _ in range(2):
+            audience.news.clear()
+            send()
+            await asyncio.wait_for(audience.news.wait(), 30)
+            assert len(await xfrm.dump(Msg.GETSA)) == 1
+            await larvae.wait(audience.waiting[-1], xfrm)
+            assert await xfrm.dump(Msg.GETSA) == []
+        assert len(audience.heard) == 2
+        hearing.cancel()
+        await asyncio.gather(hearing, return_exceptions=True)
+        for closable in (listener, xfrm):
             closable.close()
 
     in_namespace(check())

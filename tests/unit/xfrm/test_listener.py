@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from ikeclone.backend import Acquire, ChildSa, Event, Expire, Remapped, TrafficSelector
 from ikeclone_xfrm.half import Key
+from ikeclone_xfrm.larval import Larval
 from ikeclone_xfrm.listener import Listener
 from ikeclone_xfrm.messages import XfrmMarshal
 from ikeclone_xfrm.numbers import IPPROTO_ESP, Msg
@@ -45,6 +46,7 @@ class Audience:
         self.recorder = Recorder()
         self.trap = Trap(Shelf(cast("AsyncXfrm", self.recorder)), POLICY, REQID, lambda _: None)
         self.heard: list[Event] = []
+        self.waiting: list[Larval] = []
         self.news = asyncio.Event()
         self.gone: list[int] = []
         self.reasons: list[str] = []
@@ -55,6 +57,9 @@ class Audience:
 
     def expired(self, spi: int, *, hard: bool) -> None:
         self.tell(Expire(spi, hard))
+
+    def waits(self, larval: Larval) -> None:
+        self.waiting.append(larval)
 
     def trap_of(self, reqid: int) -> Trap | None:
         return self.trap if reqid == REQID else None
@@ -93,6 +98,7 @@ async def test_acquires_of_our_policies_name_connection_and_cpu(encode: Encode) 
     await acquire(audience, encode, 2)
     await acquire(audience, encode, 2, reqid=1)
     assert audience.heard == [Acquire("gw", None, PACKET), Acquire("gw", 2, PACKET)]
+    assert [larval.packet for larval in audience.waiting] == [PACKET]
 
 
 async def test_a_stream_of_acquires_disarms_the_trap(encode: Encode) -> None:
