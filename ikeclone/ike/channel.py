@@ -16,9 +16,15 @@ from ikeclone.numbers import ExchangeType, PayloadType
 from ikeclone.wire.message import Header, Message, build_payloads
 from ikeclone.wire.payloads import Encrypted, EncryptedFragment
 
+# Octets that every way to a peer lets through: 576 of IPv4, less its header, that of UDP and the marker after it.
+NARROW = 576 - 20 - 8 - 4
+
 
 class Channel:
-    """Both directions. With `fragmentation` the peer takes messages in fragments (RFC 7383)."""
+    """Both directions. With `fragmentation` the peer takes messages in fragments (RFC 7383), of `limit` octets at most.
+
+    None is no limit.
+    """
 
     def __init__(
         self,
@@ -31,7 +37,7 @@ class Channel:
         fragmentation: bool,
     ) -> None:
         self._host, self._spis, self._suite, self._initiator = host, spis, suite, initiator
-        self._limit = host.settings.fragment_size if fragmentation else None
+        self.limit = host.settings.fragment_size if fragmentation else None
         self.transcript = Transcript()
         self._fragments: dict[int, Reassembly] = {}
         self._former: Protection | None = None
@@ -50,7 +56,16 @@ class Channel:
     def seal(self, header: Header, payloads: Payloads) -> tuple[bytes, ...]:
         """The datagrams of a message of ours."""
         self._transcribe(header, *build_payloads(payloads))
-        return self._protection.seal(header, payloads, self._limit)
+        return self.seal_again(header, payloads)
+
+    def seal_again(self, header: Header, payloads: Payloads) -> tuple[bytes, ...]:
+        """The datagrams of a message that was sealed before, when the limit was another."""
+        return self._protection.seal(header, payloads, self.limit)
+
+    def narrow(self, largest: int) -> None:
+        """Send no more at once than this many octets, or than every way lets through if that is more."""
+        if self.limit is not None:
+            self.limit = min(self.limit, max(largest, NARROW))
 
     def receive(self, message: Message, datagram: bytes, window: int) -> tuple[PayloadType, bytes] | None:
         """Open a message that is taken once, of a peer that may have `window` of them under way."""
@@ -68,7 +83,7 @@ class Channel:
         try:
             plaintext = self._protection.open(payload, datagram)
             if isinstance(payload, EncryptedFragment):
-                return self._reassemble(message.header, payload, plaintext, window)
+                return self._reassemble(message.header, payload, plaintext, len(datagram), window)
         except IntegrityError:
             self._host.count("integrity check failed")
         except InvalidSyntax:
@@ -90,12 +105,15 @@ class Channel:
         return False
 
     def _reassemble(
-        self, header: Header, payload: EncryptedFragment, part: bytes, window: int
+        self, header: Header, payload: EncryptedFragment, part: bytes, size: int, window: int
     ) -> tuple[PayloadType, bytes] | None:
         # Requests and responses have message IDs of their own: keep them apart by the sign.
         key = ~header.message_id if header.response else header.message_id
         if key not in self._fragments and len(self._fragments) > window:
             del self._fragments[next(iter(self._fragments))]
+        if payload.number < payload.total:
+            # The peer may have found out that the way takes no larger ones.
+            self.narrow(size)
         parts = self._fragments.setdefault(key, Reassembly())
         whole = parts.add(key, payload.number, payload.total, payload.first, part)
         if whole is None:

@@ -30,6 +30,7 @@ class Resources(Protocol):
 class Settings:
     """Limits and manners of an endpoint; times in seconds, sizes in octets.
 
+    A datagram of `fragment_size` has 1280 in IPv6 with the marker of port 4500 (RFC 7383 section 2.5.1).
     From `cookie_threshold` half-open IKE SAs on, initiators must return a cookie; beyond `half_open_limit` new ones
     are ignored. `activation_delay` is how long a new clone's responder waits for a sign that its answer arrived.
     `regular_limit` bounds the SAs without SA_RESOURCE_INFO that a peer may make for a connection; `window` is how many
@@ -41,7 +42,7 @@ class Settings:
     cookie_threshold: int = 64
     half_open_limit: int = 1024
     half_open_lifetime: float = 30.0
-    fragment_size: int = 1252
+    fragment_size: int = 1228
     activation_delay: float = 1.0
     retry_delay: float = 5.0
     retry_delay_limit: float = 300.0

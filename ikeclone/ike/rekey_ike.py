@@ -58,6 +58,7 @@ class _Made:
             now=now,
         )
         new.identities, new.presented = sa.identities, sa.presented
+        new.channel.limit = sa.channel.limit
         sa.tunnel.endpoint.authenticated(new)
         sa.tunnel.endpoint.register(new)
         sa.tunnel.settle(new, now)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ikeclone.connection import Timing
 from ikeclone.ike.actions import Kind
+from ikeclone.ike.channel import NARROW
 from ikeclone.ike.exchange import Exchange, Payloads
 from ikeclone.ike.window import Outstanding, RequestWindow
 from ikeclone.numbers import ExchangeType
@@ -14,6 +15,9 @@ from ikeclone.wire.message import Header
 
 if TYPE_CHECKING:
     from ikeclone.ike.sa import IkeSa
+
+# The time of sending from which on fragments are small ones.
+NARROW_FROM = 3
 
 
 class Requests(RequestWindow[Exchange]):
@@ -94,10 +98,15 @@ class Requests(RequestWindow[Exchange]):
 
     def _request(self, exchange: Exchange, payloads: Payloads, now: float) -> None:
         sa = self._sa
-        header = Header(sa.spi_i, sa.spi_r, exchange.type, self.next_id, sa.initiator, False)
-        request = self.sent(exchange, payloads, sa.seal(header, payloads), now)
+        header = self._header(exchange, self.next_id)
+        said = (*payloads, *sa.announcement(header))
+        request = self.sent(exchange, said, sa.channel.seal(header, said), now)
         self._transmit(request)
         self._arm(request, now)
+
+    def _header(self, exchange: Exchange, message_id: int) -> Header:
+        sa = self._sa
+        return Header(sa.spi_i, sa.spi_r, exchange.type, message_id, sa.initiator, False)
 
     def _transmit(self, request: Outstanding[Exchange]) -> None:
         mobike = self._sa.mobike
@@ -118,8 +127,17 @@ class Requests(RequestWindow[Exchange]):
         self._sa.tunnel.note(Kind.PROGRESS, text)
         if self._sa.mobike is not None:
             self._sa.mobike.unanswered(request.sent)
+        if request.sent >= NARROW_FROM:
+            self._narrow(request)
         self._transmit(request)
         self._arm(request, now)
+
+    def _narrow(self, request: Outstanding[Exchange]) -> None:
+        """Cut a large request into smaller fragments: the way may not take such as these (RFC 7383 section 2.5.2)."""
+        channel = self._sa.channel
+        if channel.limit is not None and max(map(len, request.datagrams)) > NARROW:
+            channel.narrow(NARROW)
+            request.datagrams = channel.seal_again(self._header(request.exchange, request.message_id), request.payloads)
 
     @property
     def _timing(self) -> Timing:

@@ -310,9 +310,9 @@ class IkeSa:
 
     def seal(self, header: Header, payloads: Payloads) -> tuple[bytes, ...]:
         """The datagrams of a message of ours."""
-        return self.channel.seal(header, (*payloads, *self._announcement(header)))
+        return self.channel.seal(header, (*payloads, *self.announcement(header)))
 
-    def _announcement(self, header: Header) -> Payloads:
+    def announcement(self, header: Header) -> Payloads:
         """How many requests at a time we take, said once, in our first message (RFC 7296 section 2.3)."""
         early = self.state not in (State.AUTHENTICATING, State.ESTABLISHED)
         if self._announced or early or header.exchange is ExchangeType.IKE_INTERMEDIATE:

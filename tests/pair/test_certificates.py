@@ -175,7 +175,7 @@ def test_large_messages_are_fragmented() -> None:
     net = attempt(certified(west, east))
     assert is_up(net)
     assert len(net.seen) > 4
-    assert max(len(datagram.data) for datagram in net.seen) <= 1252
+    assert max(len(datagram.data) for datagram in net.seen) <= 1228
 
 
 def test_authorities_are_asked_for_in_both_directions() -> None:

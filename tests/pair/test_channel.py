@@ -90,3 +90,13 @@ def test_the_keys_of_each_ike_sa_are_told_where_that_is_wanted() -> None:
     west, east = ([(each.initiator_spi, each.keys) for each in side.keyed] for side in net.sides)
     assert west == east
     assert len(west) == 2
+
+
+def test_fragments_of_a_peer_that_is_sent_none() -> None:
+    """It may take none, or we may not want any, and yet it sends some: they set no limit."""
+    net = by_hand(fragmentation=False)
+    channel = ike_sa(net.east).channel
+    _, whole = build_payloads(CONTENT)
+    assert opened(channel, fragment(net, 10, 1, 2, whole[:4])) is None
+    assert opened(channel, fragment(net, 10, 2, 2, whole[4:])) == whole
+    assert channel.limit is None

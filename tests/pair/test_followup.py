@@ -152,7 +152,7 @@ def test_both_rekey_at_once(net: Network, ike: bool) -> None:
     assert all(len(side.kinds(Kind.IKE_REKEYED if ike else Kind.CHILD_REKEYED)) >= 5 for side in net.sides)
 
 
-@pytest.mark.parametrize("fragment_size", [1252, 300])
+@pytest.mark.parametrize("fragment_size", [1228, 300])
 def test_clones(fragment_size: int) -> None:
     """Each clone has its own rounds, fragmented too."""
     both = {**BOTH, "clones": None}
