@@ -31,8 +31,13 @@ def way(tunnel: Tunnel) -> Path:
     """Where to ask for an IKE SA: where we were sent or MOBIKE has brought the present one, else from our address to
     the peer's.
 
-    Raises LocalError when one of them is not known.
+    Raises LocalError when one of them is not known, or it is for the peer to ask.
     """
+    if tunnel.connection.remote.pools:
+        # It asks for its address in IKE_AUTH, and so must be the one to begin (RFC 7296 section 2.19).
+        raise LocalError(
+            f"{tunnel.connection.name}: its peer gets its address from here: only the peer can bring it up"
+        )
     gateway = tunnel.redirects.gateway
     if gateway is None and (present := _brought(tunnel)) is not None:
         return Path(present.local, present.remote)

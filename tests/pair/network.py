@@ -30,6 +30,7 @@ from tests.pair.nat import Nat
 WEST, EAST = ip_address("192.1.2.45"), ip_address("192.1.2.23")
 NAME = "westnet-eastnet"
 SECRET = Secret((Identity.parse("@west"), Identity.parse("@east")), b"a secret of the pair tests")
+KEY = Credentials((SECRET,))
 START = datetime(2026, 6, 1, tzinfo=UTC)
 IKE, ESP = "aes_gcm256-sha2_256-dh31", "aes_gcm256"
 
@@ -64,12 +65,19 @@ class Side:
     """
 
     def __init__(
-        self, network: Network, address: IPAddress, conn: Connection, cpus: int, settings: Settings, seed: int
+        self,
+        network: Network,
+        address: IPAddress,
+        conn: Connection,
+        cpus: int,
+        settings: Settings,
+        seed: int,
+        credentials: Credentials,
     ) -> None:
         self.network, self.address, self.conn = network, address, conn
         self.backend = MemoryBackend(frozenset(range(cpus)), 0x1000 * (seed + 1), lambda: network.now)
         self.settings, self.random = settings, Random(seed)
-        self.credentials = Credentials((SECRET,))
+        self.credentials = credentials
         self.reports: list[Report] = []
         self.sent: list[Datagram] = []
         self.inbox: deque[Datagram] = deque()
@@ -188,6 +196,7 @@ class Network:
         settings: Settings | None = None,
         delay: float = 0.01,
         nat: Nat | None = None,
+        credentials: tuple[Credentials, Credentials] = (KEY, KEY),
     ) -> None:
         self.now = 1000.0
         self.nat = nat
@@ -201,9 +210,10 @@ class Network:
         # Called at every moment: when a side has done what it wanted to.
         self.watch: Callable[[], None] = lambda: None
         settings = settings or Settings()
-        self.west = Side(self, WEST, connection(WEST_END, EAST_END, **(west or {})), cpus[0], settings, seed)
+        conns = connection(WEST_END, EAST_END, **(west or {})), connection(EAST_END, WEST_END, **(east or {}))
+        self.west = Side(self, WEST, conns[0], cpus[0], settings, seed, credentials[0])
         self._third: list[Side] = []
-        self.east = Side(self, EAST, connection(EAST_END, WEST_END, **(east or {})), cpus[1], settings, seed + 1000)
+        self.east = Side(self, EAST, conns[1], cpus[1], settings, seed + 1000, credentials[1])
 
     @property
     def sides(self) -> tuple[Side, Side]:
@@ -212,7 +222,7 @@ class Network:
     def add(self, address: str, conn: Connection, settings: Settings | None = None) -> Side:
         """One more host, of whom `sides` and what is said of both know nothing."""
         seed = 2000 + 1000 * len(self._third)
-        side = Side(self, ip_address(address), conn, 2, settings or Settings(), seed)
+        side = Side(self, ip_address(address), conn, 2, settings or Settings(), seed, KEY)
         self._third.append(side)
         return side
 

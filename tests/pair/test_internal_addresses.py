@@ -7,8 +7,9 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from ikeclone.connection import Auto, End, Identity, Pool, Secret, Timing
+from ikeclone.connection import Auto, Childless, End, Identity, Pool, Secret, Timing
 from ikeclone.credentials import Credentials
+from ikeclone.errors import LocalError
 from ikeclone.ike.exchange import Payloads
 from ikeclone.ike.host import Settings
 from ikeclone.ike.informational import Liveness
@@ -324,6 +325,19 @@ def test_what_was_left_out_of_ike_auth_can_be_asked_for_later(monkeypatch: pytes
 def test_a_request_is_answered_where_there_is_nothing_to_give() -> None:
     net = Network().established()
     assert ask(net, CfgAttributeType.APPLICATION_VERSION) == Configuration(CfgType.REPLY)
+
+
+def test_the_gateway_waits_for_its_peers_also_where_it_knows_their_address() -> None:
+    """They ask for their address in IKE_AUTH; an IKE SA of the gateway's would leave them without one."""
+    net = road(remote=replace(ANYONE, address=WEST, identity=WEST_END.identity), childless=Childless.PREFER)
+    with pytest.raises(LocalError, match="its peer gets its address from here: only the peer can bring it up"):
+        net.east.up()
+    up(net.west)
+    with pytest.raises(LocalError, match="only the peer"):
+        net.east.rekey(reauth=True)
+    net.east.rekey(ike=True)
+    net.run(40)
+    assert (address(net.west), held(net)) == (["10.3.0.1"], {"10.3.0.1": "@west"})
 
 
 def test_a_gateway_that_gives_nothing_is_left() -> None:

@@ -1,16 +1,15 @@
 """Whatever two endpoints do on a bad network, when it heals they agree, and nothing is left over.
 
-`IKECLONE_EXAMPLES=5000 pytest --timeout=0 tests/property/test_endpoints.py` searches longer, and elsewhere each time.
+`python -m tests.property --walks 5000` walks longer, and elsewhere each time.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
-from dataclasses import replace
+from itertools import product
 
 import pytest
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -23,15 +22,24 @@ from ikeclone.ike.mobike import PATIENCE
 from ikeclone.ike.sa import State
 from tests.pair.network import EAST, ESP, IKE, NAME, WEST, Network, Side
 from tests.pair.scenario import accepted
-from tests.pair.test_sharing import OTHER, moved
+from tests.pair.test_sharing import OTHER
+from tests.property.shapes import (
+    PROOFS,
+    SHAPES,
+    assert_leases,
+    assert_nothing,
+    assert_selectors,
+    credentials,
+    ends,
+    second,
+)
 
 # They take a quarter of a minute each; on a machine with much else to do, longer.
 pytestmark = pytest.mark.timeout(300)
 
-EXAMPLES = int(os.environ.get("IKECLONE_EXAMPLES", "0"))
 # Shrinking takes minutes, and thirty steps are read soon enough.
 PHASES = (Phase.explicit, Phase.generate)
-THOROUGH = settings(derandomize=not EXAMPLES, database=None, print_blob=False, phases=PHASES)
+THOROUGH = settings(derandomize=True, database=None, print_blob=False, phases=PHASES)
 TIMING = Timing(ike_lifetime=3600, child_lifetime=1200, margin=100, retransmit_timeout=15, dpd_delay=10)
 
 names = st.sampled_from([NAME, NAME, OTHER])
@@ -62,7 +70,8 @@ class TwoEndpoints(RuleBasedStateMachine):
         additional=st.sampled_from(["", "-ke1_ecp256", "-ke1_x448-ke2_mlkem768"]),
         childless=st.tuples(*[st.sampled_from([Childless.ALLOW, Childless.PREFER])] * 2),
         resumption=st.booleans(),
-        two=st.booleans(),
+        shape=st.sampled_from(SHAPES),
+        proof=st.sampled_from(PROOFS),
         lasting=st.booleans(),
     )
     def start(
@@ -77,18 +86,21 @@ class TwoEndpoints(RuleBasedStateMachine):
         additional: str,
         childless: tuple[Childless, Childless],
         resumption: bool,
-        two: bool,
+        shape: str,
+        proof: str,
         lasting: bool,
     ) -> None:
         """A `lasting` tunnel is up from the beginning, and nobody takes it down or restarts.
 
-        With `two` each side has a second connection, which shares the IKE SA.
+        A gateway waits for the road warriors that it gives addresses to.
         """
         proposals = {"ike": parse_ike(IKE + additional), "esp": parse_esp(f"{ESP}-dh31{additional}")}
         both = {"reauth": reauth, "mobike": mobike, "timing": TIMING, "resumption": resumption, **proposals}
+        if shape == "road":
+            auto = auto[0], Auto.ADD
         west, east = (
-            {"clones": c, "auto": a, "childless": first, **both}
-            for c, a, first in zip(clones, auto, childless, strict=True)
+            {"clones": c, "auto": a, "childless": first, **both, **end}
+            for c, a, first, end in zip(clones, auto, childless, ends(shape, proof), strict=True)
         )
         host = Settings(
             fragment_size=fragment_size,
@@ -97,10 +109,10 @@ class TwoEndpoints(RuleBasedStateMachine):
             clone_backoff=5.0,
             clone_backoff_limit=20.0,
         )
-        self.net = Network(cpus=cpus, seed=seed, west=west, east=east, settings=host)
-        for side in self.net.sides if two else ():
-            ends = moved(side.conn.local), moved(side.conn.remote)
-            side.others = (replace(side.conn, name=OTHER, local=ends[0], remote=ends[1]),)
+        secrets = credentials(shape, proof)
+        self.net = Network(cpus=cpus, seed=seed, west=west, east=east, settings=host, credentials=secrets)
+        for side in self.net.sides if shape == "two" else ():
+            side.others = (second(side.conn),)
             side.endpoint.add(side.others[0], self.net.now)
             self.net.settle(side)
         self.taken_down = {(side, name): False for side in self.net.sides for name in side.endpoint.tunnels}
@@ -211,6 +223,11 @@ class TwoEndpoints(RuleBasedStateMachine):
         self.net.run(10)
         self.settle()
         self.assert_carries()
+        self.lasting = False
+        for name, which in product(HOMES, self.net.west.endpoint.tunnels):
+            self.down(name, which)
+        self.net.run(100)
+        assert_nothing(self.net)
 
     def settle(self) -> None:
         """Both sides agree now, or in a moment when a rekey is under way."""
@@ -222,6 +239,8 @@ class TwoEndpoints(RuleBasedStateMachine):
 
     def assert_agree(self) -> None:
         self.net.assert_consistent()
+        assert_selectors(self.net)
+        assert_leases(self.net)
         west, east = (sorted(live_sas(side)) for side in self.net.sides)
         assert west == east
         assert len(west) <= 1 + bool(self.net.west.others)
@@ -234,39 +253,5 @@ class TwoEndpoints(RuleBasedStateMachine):
         assert self.net.lost_packets == []
 
 
-TwoEndpoints.TestCase.settings = settings(THOROUGH, max_examples=EXAMPLES or 120, stateful_step_count=30)
+TwoEndpoints.TestCase.settings = settings(THOROUGH, max_examples=120, stateful_step_count=30)
 test_two_endpoints = TwoEndpoints.TestCase
-
-
-def traffic_during(net: Network, steps: list[tuple[str, str, float]]) -> None:
-    """Packets on every CPU all the while; there is always an SA for them."""
-    for name, what, seconds in steps:
-        with contextlib.suppress(LocalError):
-            getattr(net, name).rekey(ike=what == "ike", reauth=what == "reauth")
-        for _ in range(10):
-            assert all(side.packet(cpu) for side in net.sides for cpu in (0, 1))
-            net.run(seconds / 10)
-
-
-def with_clones(seed: int) -> Network:
-    """A patient tunnel with a clone on every CPU."""
-    timing = Timing(retransmit_timeout=600)
-    net = Network(seed=seed, west={"timing": timing}, east={"timing": timing}).established()
-    for cpu in (0, 1):
-        net.west.packet(cpu)
-        net.run(2)
-    return net
-
-
-@settings(THOROUGH, max_examples=EXAMPLES or 80)
-@given(
-    seed=st.integers(0, 2**16),
-    loss=st.sampled_from([0.0, 0.2, 0.4]),
-    steps=st.lists(st.tuples(west_or_east, whats, moments), max_size=12),
-)
-def test_no_packet_is_lost(seed: int, loss: float, steps: list[tuple[str, str, float]]) -> None:
-    """A packet is only ever lost on its way: there is an SA for it, and the peer accepts it."""
-    net = with_clones(seed)
-    net.link.loss = loss
-    traffic_during(net, steps)
-    assert net.lost_packets == []

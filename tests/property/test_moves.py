@@ -1,21 +1,25 @@
-"""However two hosts move on a bad network, once there is a way between them they find it and agree on it."""
+"""However two hosts move on a bad network, once there is a way between them they find it and agree on it.
+
+`IKECLONE_EXAMPLES=5000 pytest tests/property/test_moves.py` searches longer, and elsewhere each time.
+"""
 
 from __future__ import annotations
 
 import os
 from dataclasses import replace
 
-from hypothesis import Phase, given, settings
+import pytest
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ikeclone.connection import Auto
 from ikeclone.ike.mobike import PATIENCE
 from ikeclone.ike.sa import IkeSa, State
 from tests.pair.network import WEST_END, Network, Side
-from tests.property.test_endpoints import HOMES, TIMING, kept, moments, west_or_east
+from tests.property.test_endpoints import HOMES, PHASES, TIMING, kept, moments, west_or_east
 
 EXAMPLES = int(os.environ.get("IKECLONE_EXAMPLES", "0"))
-PHASES = (Phase.explicit, Phase.generate)
+pytestmark = pytest.mark.timeout(0 if EXAMPLES else 180)
 
 
 def mobile(seed: int) -> Network:
