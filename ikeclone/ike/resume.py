@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from ikeclone.ike.tunnel import Tunnel
 
 MOST_TRIES = 3
+# Seconds: tickets are not asked for more often, nor for so little.
+SLACK = 60.0
 _MAX_TICKET = 8192
 
 
@@ -50,17 +52,33 @@ class Client:
         given = response.notify(NotifyType.TICKET_LT_OPAQUE)
         if given is not None and LIFETIME_SIZE < len(given.data) <= LIFETIME_SIZE + _MAX_TICKET:
             peer, lifetime = sa.identities[1], int.from_bytes(given.data[:LIFETIME_SIZE], "big")
-            self.session = Session(
-                name_of(self._tunnel),
-                peer,
-                peer,
-                sa.suite,
-                now + lifetime,
-                sa.path.remote,
-                sa.keys.sk_d,
-                given.data[LIFETIME_SIZE:],
+            former, self.session = (
+                self.session,
+                Session(
+                    name_of(self._tunnel),
+                    peer,
+                    peer,
+                    sa.suite,
+                    now + lifetime,
+                    sa.path.remote,
+                    sa.keys.sk_d,
+                    given.data[LIFETIME_SIZE:],
+                ),
             )
+            if former is None or former.sk_d != sa.keys.sk_d or former.expires + SLACK < self.session.expires:
+                self._renew_later(sa, self.session, now)
         elif response.notify(NotifyType.TICKET_ACK) is not None:
+            sa.enqueue(TicketRequest(sa), now)
+
+    def _renew_later(self, sa: IkeSa, session: Session, now: float) -> None:
+        """Ask for another ticket when this one is about to expire (section 4.1)."""
+        left = (session.expires - now) * (0.8 + 0.1 * sa.host.fraction())
+        sa.host.timers.set(sa, "ticket", now + max(left, SLACK), lambda at: self._renew(sa, session, at))
+
+    def _renew(self, sa: IkeSa, session: Session, now: float) -> None:
+        """Ask for another ticket, unless this one is used or lasts as long as the IKE SA."""
+        ends = sa.host.timers.when(sa, "expire") or 0.0
+        if self.session is session and session.expires + SLACK < ends:
             sa.enqueue(TicketRequest(sa), now)
 
     def usable(self, path: Path, now: float) -> Session | None:

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.root
 
 PSK = "a-secret-that-no-log-may-show"
 SECRETS = f'@west @east : PSK "{PSK}"\n'
-IMPATIENT = IPSEC_CONF + "        retransmit-timeout=2s\n        dpddelay=1s\n"
+IMPATIENT = IPSEC_CONF + "        retransmit-timeout=2s\n        dpddelay=1s\n        session-resumption=yes\n"
 
 
 @pytest.fixture
@@ -160,6 +160,7 @@ class TestPeers:
         assert west.stop() == 0
 
     def test_a_peer_that_vanishes_and_comes_back(self, impatient: tuple[DaemonProcess, DaemonProcess]) -> None:
+        """It knows nothing of the tickets that it gave before."""
         west, east = impatient
         west.call(Up(name=CONNECTION))
         os.killpg(east.process.pid, signal.SIGKILL)
@@ -169,6 +170,7 @@ class TestPeers:
         assert west.traffic() == {}
         east.start()
         wait_until(lambda: ping(west.namespace, WESTNET, EASTNET, patience=1), 30, "the tunnel")
+        assert "not resumed: the peer does not take our ticket" in west.log.read_text()
 
     def test_noise_on_both_ports_changes_nothing(
         self, pair: tuple[DaemonProcess, DaemonProcess], tmp_path: Path

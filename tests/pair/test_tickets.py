@@ -6,12 +6,13 @@ from dataclasses import replace
 
 import pytest
 
+from ikeclone.connection import Timing
 from ikeclone.errors import AuthenticationFailed, InvalidSyntax
 from ikeclone.ike import tickets
 from ikeclone.ike.actions import Kind
 from ikeclone.ike.authentication import Covered, Resumed
 from ikeclone.ike.rekey_ike import RekeyIke
-from ikeclone.ike.resume import MOST_TRIES, Client, TicketRequest
+from ikeclone.ike.resume import MOST_TRIES, SLACK, Client, TicketRequest
 from ikeclone.ike.sa import State
 from ikeclone.ike.tickets import Session
 from ikeclone.numbers import AuthMethod, ExchangeType, NotifyType, Prf
@@ -114,6 +115,45 @@ def test_another_ticket_of_the_same_ike_sa_lasts_no_longer() -> None:
     net.run(1)
     assert session(net).ticket != first.ticket
     assert abs(session(net).expires - first.expires) < 2
+
+
+def asked(net: Network) -> int:
+    """How often the client has asked for a ticket on an IKE SA that was there."""
+    return exchanges(net.west).count("INFORMATIONAL")
+
+
+@pytest.mark.parametrize(("lifetime", "least", "most"), [(600, 6, 8), (30, 59, 61)])
+def test_before_it_expires_another_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, lifetime: int, least: int, most: int
+) -> None:
+    """When there are 10 to 20 % of its lifetime left (section 4.1), though not more than once a minute."""
+    plain = tickets.give
+    monkeypatch.setattr(tickets, "give", lambda sa, request, bound, now: plain(sa, request, now + lifetime, now))
+    net = tunnel_of_two(timing=Timing(margin=60)).established()
+    net.west.sent.clear()
+    net.run(3600)
+    assert least <= asked(net) <= most
+    assert session(net).expires > net.now or lifetime < SLACK
+
+
+def test_a_gateway_whose_tickets_do_not_get_younger_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain, net = tickets.give, tunnel_of_two(timing=Timing(margin=60))
+    end = net.now + 600
+    monkeypatch.setattr(tickets, "give", lambda sa, request, bound, now: plain(sa, request, end, now))
+    net.established()
+    net.west.sent.clear()
+    net.run(3600)
+    assert asked(net) == 1
+
+
+def test_a_ticket_that_lasts_as_long_as_the_ike_sa_needs_no_other() -> None:
+    """The next one is that of the next IKE SA."""
+    both = {"resumption": True, "timing": Timing(margin=60, ike_lifetime=3600)}
+    net = Network(west=both, east=both).established()
+    net.west.sent.clear()
+    net.run(3440)
+    assert asked(net) == 0
+    assert 0 < session(net).expires - net.now <= 160
 
 
 @pytest.mark.parametrize("wanted", [True, False])
