@@ -25,7 +25,7 @@ from ikeclone.fetching import Fetcher
 from ikeclone.ike.actions import Action, Fetch, IkeKeyed, InstallChild, Kind, Report
 from ikeclone.ike.endpoint import Endpoint
 from ikeclone.ike.host import Settings
-from ikeclone.ike.sa import State
+from ikeclone.ike.state import State
 from ikeclone.keylog import KeyLog
 from ikeclone.naming import Naming
 from ikeclone.net import Net

@@ -22,7 +22,8 @@ from ikeclone.ike.child import Child
 from ikeclone.ike.endpoint import Endpoint
 from ikeclone.ike.narrowing import of_end
 from ikeclone.ike.proofs import local_identity, remote_identity
-from ikeclone.ike.sa import IkeSa, State
+from ikeclone.ike.sa import IkeSa
+from ikeclone.ike.state import State
 from ikeclone.ike.tunnel import Tunnel
 
 NOTHING = Counters()

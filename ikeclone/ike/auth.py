@@ -20,7 +20,8 @@ from ikeclone.ike.negotiation import has_first, has_traffic
 from ikeclone.ike.opening import InitRecord
 from ikeclone.ike.proofs import Proofs, accepts, allows
 from ikeclone.ike.redirect import redirect_auth
-from ikeclone.ike.sa import IkeSa, State
+from ikeclone.ike.sa import IkeSa
+from ikeclone.ike.state import State
 from ikeclone.numbers import AuthMethod, ExchangeType, NotifyType
 from ikeclone.pki.identity import matches
 from ikeclone.wire.message import Message

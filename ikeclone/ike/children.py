@@ -16,8 +16,9 @@ from ikeclone.ike.narrowing import Selectors, of_end
 from ikeclone.ike.negotiation import Keyed
 from ikeclone.ike.rekey_child import RekeyChild
 from ikeclone.ike.roaming import own_address
-from ikeclone.ike.sa import IkeSa, State
+from ikeclone.ike.sa import IkeSa
 from ikeclone.ike.senders import Senders
+from ikeclone.ike.state import State
 
 if TYPE_CHECKING:
     from ikeclone.ike.tunnel import Tunnel

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from ikeclone.connection import Identity
 from ikeclone.ike.actions import Kind
-from ikeclone.ike.sa import IkeSa, State
+from ikeclone.ike.sa import IkeSa
+from ikeclone.ike.state import State
 
 if TYPE_CHECKING:
     from ikeclone.ike.proofs import Proofs

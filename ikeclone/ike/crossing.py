@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from ikeclone.ike import sharing
 from ikeclone.ike.actions import Kind
-from ikeclone.ike.sa import IkeSa, State
+from ikeclone.ike.sa import IkeSa
+from ikeclone.ike.state import State
 from ikeclone.numbers import ExchangeType
 
 if TYPE_CHECKING:

@@ -19,7 +19,8 @@ from ikeclone.ike.inquiries import Inquiries
 from ikeclone.ike.opening import Opening
 from ikeclone.ike.reception import Reception
 from ikeclone.ike.roaming import roam
-from ikeclone.ike.sa import IkeSa, State
+from ikeclone.ike.sa import IkeSa
+from ikeclone.ike.state import State
 from ikeclone.ike.tickets import Tickets
 from ikeclone.ike.triggers import Packet
 from ikeclone.ike.tunnel import Tunnel

@@ -11,7 +11,8 @@ from ikeclone.ike.informational import DeleteIke, Liveness, respond_informationa
 from ikeclone.ike.keepalive import keep_alive
 from ikeclone.ike.rekey_child import respond_rekey_child
 from ikeclone.ike.rekey_ike import RekeyIke, respond_rekey_ike
-from ikeclone.ike.sa import Handler, IkeSa, State
+from ikeclone.ike.sa import Handler, IkeSa
+from ikeclone.ike.state import State
 from ikeclone.numbers import ExchangeType, NotifyType, ProtocolId
 from ikeclone.wire.message import Message
 from ikeclone.wire.payloads import Sa

@@ -9,7 +9,8 @@ from ikeclone.ike.child import Child, ChildState
 from ikeclone.ike.exchange import Exchange, Payloads
 from ikeclone.ike.mobike import heed
 from ikeclone.ike.replay_counters import synchronise
-from ikeclone.ike.sa import IkeSa, State
+from ikeclone.ike.sa import IkeSa
+from ikeclone.ike.state import State
 from ikeclone.ike.tickets import give_again
 from ikeclone.numbers import ExchangeType, NotifyType, ProtocolId
 from ikeclone.wire.message import Message

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from ikeclone.errors import AuthenticationFailed
 from ikeclone.ike.actions import Fetch
-from ikeclone.ike.sa import IkeSa, State
+from ikeclone.ike.sa import IkeSa
+from ikeclone.ike.state import State
 from ikeclone.pki.standing import Policy, Query, Standing, Unsettled
 
 if TYPE_CHECKING:

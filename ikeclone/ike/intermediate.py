@@ -56,7 +56,7 @@ class IntermediateResponder:
     def _respond(self, message: Message, now: float) -> Payloads:
         method, *rest = self._rest
         public, shared = kex.encapsulate(method, public_value(message, method), self._sa.host.random)
-        self._sa.change_keys_after_answer(_next_keys(self._sa, self._record, shared))
+        self._sa.incoming.change_keys_after_answer(_next_keys(self._sa, self._record, shared))
         self._rest = tuple(rest)
         self._sa.handlers = self.handlers()
         return (KeyExchange(method, public),)

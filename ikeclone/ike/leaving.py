@@ -8,7 +8,8 @@ from ikeclone.ike import sharing
 from ikeclone.ike.child import Child, ChildState
 from ikeclone.ike.informational import DeleteChildren
 from ikeclone.ike.reauth import PATIENCE
-from ikeclone.ike.sa import IkeSa, State
+from ikeclone.ike.sa import IkeSa
+from ikeclone.ike.state import State
 
 if TYPE_CHECKING:
     from ikeclone.ike.tunnel import Tunnel

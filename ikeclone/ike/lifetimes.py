@@ -11,7 +11,8 @@ from ikeclone.ike.child import Child, ChildState
 from ikeclone.ike.established import rekey_after
 from ikeclone.ike.informational import DeleteChildren
 from ikeclone.ike.rekey_child import RekeyChild
-from ikeclone.ike.sa import IkeSa, State
+from ikeclone.ike.sa import IkeSa
+from ikeclone.ike.state import State
 
 if TYPE_CHECKING:
     from ikeclone.ike.tunnel import Tunnel

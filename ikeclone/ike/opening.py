@@ -14,7 +14,8 @@ from ikeclone.ike import nat
 from ikeclone.ike.actions import Kind
 from ikeclone.ike.exchange import Payloads
 from ikeclone.ike.negotiation import NONCE_SIZE
-from ikeclone.ike.sa import Abilities, IkeSa, State
+from ikeclone.ike.sa import Abilities, IkeSa
+from ikeclone.ike.state import State
 from ikeclone.ike.tickets import Session
 from ikeclone.numbers import ExchangeType, HashAlgorithm, NotifyType
 from ikeclone.wire.message import Header, Message, build_message

@@ -12,7 +12,8 @@ from ikeclone.ike.child import Child, ChildState
 from ikeclone.ike.established import rekey_after
 from ikeclone.ike.exchange import Payloads
 from ikeclone.ike.informational import DeleteIke, Liveness
-from ikeclone.ike.sa import IkeSa, State
+from ikeclone.ike.sa import IkeSa
+from ikeclone.ike.state import State
 from ikeclone.numbers import NotifyType
 from ikeclone.wire.message import Message
 from ikeclone.wire.payloads import Notify

@@ -17,7 +17,8 @@ from ikeclone.ike.opening import NO_SPI, HalfOpen
 from ikeclone.ike.redirect import redirect_init
 from ikeclone.ike.resumed import respond_resume
 from ikeclone.ike.roaming import is_between
-from ikeclone.ike.sa import IkeSa, State
+from ikeclone.ike.sa import IkeSa
+from ikeclone.ike.state import State
 from ikeclone.ike.tunnel import Tunnel
 from ikeclone.numbers import ExchangeType, NotifyType
 from ikeclone.wire.message import Header, Message, build_message

@@ -11,7 +11,8 @@ from ikeclone.errors import InvalidSyntax, LocalError, PeerError
 from ikeclone.ike.actions import Kind
 from ikeclone.ike.exchange import Exchange, Payloads
 from ikeclone.ike.informational import DeleteIke, respond_informational
-from ikeclone.ike.sa import IkeSa, State
+from ikeclone.ike.sa import IkeSa
+from ikeclone.ike.state import State
 from ikeclone.numbers import ExchangeType, NotifyType
 from ikeclone.selectors import IPAddress
 from ikeclone.wire.message import Message

@@ -15,7 +15,8 @@ from ikeclone.ike.followup import FollowUp
 from ikeclone.ike.informational import DeleteIke
 from ikeclone.ike.negotiation import NONCE_SIZE
 from ikeclone.ike.proposals import check_choice, choose, ke_methods, numbered, spi_size
-from ikeclone.ike.sa import IkeSa, State
+from ikeclone.ike.sa import IkeSa
+from ikeclone.ike.state import State
 from ikeclone.numbers import ExchangeType, KeMethod, ProtocolId
 from ikeclone.wire.message import Message
 from ikeclone.wire.payloads import KeyExchange, Nonce, Proposal, Sa

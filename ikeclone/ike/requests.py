@@ -10,8 +10,8 @@ from ikeclone.ike.actions import Kind
 from ikeclone.ike.channel import NARROW
 from ikeclone.ike.exchange import Exchange, Payloads
 from ikeclone.ike.window import Outstanding, RequestWindow
-from ikeclone.numbers import ExchangeType
-from ikeclone.wire.message import Header
+from ikeclone.numbers import ExchangeType, NotifyType
+from ikeclone.wire.message import Header, Message
 
 if TYPE_CHECKING:
     from ikeclone.ike.sa import IkeSa
@@ -27,6 +27,12 @@ class Requests(RequestWindow[Exchange]):
         super().__init__(first)
         self.queue: deque[Exchange] = deque()
         self._sa, self._host = sa, sa.host
+
+    def heed_window(self, message: Message) -> None:
+        """Send as many requests at a time as the peer takes, though no more than is good for it and us."""
+        announced = message.notify(NotifyType.SET_WINDOW_SIZE)
+        if announced is not None and len(announced.data) == 4:
+            self.size = max(1, min(int.from_bytes(announced.data, "big"), self._host.settings.window))
 
     def pump(self, now: float) -> None:
         """Send the requests that there is room for."""

@@ -17,7 +17,8 @@ from ikeclone.ike.negotiation import NONCE_SIZE
 from ikeclone.ike.opening import HalfOpen, InitRecord, half_open, manners
 from ikeclone.ike.proofs import Proofs
 from ikeclone.ike.redirect import can_be_redirected
-from ikeclone.ike.sa import IkeSa, State
+from ikeclone.ike.sa import IkeSa
+from ikeclone.ike.state import State
 from ikeclone.ike.tickets import Session
 from ikeclone.numbers import AuthMethod, ExchangeType, NotifyType
 from ikeclone.wire.message import Header, Message, build_message

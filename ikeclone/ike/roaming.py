@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from ikeclone.backend import Path
 from ikeclone.errors import LocalError
-from ikeclone.ike.sa import IkeSa, State
+from ikeclone.ike.sa import IkeSa
+from ikeclone.ike.state import State
 from ikeclone.selectors import IPAddress
 
 if TYPE_CHECKING:

@@ -4,27 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import Enum
 from typing import TYPE_CHECKING
 
 from ikeclone.backend import Path
 from ikeclone.connection import Identity
 from ikeclone.crypto.keys import IkeKeys
 from ikeclone.crypto.suite import IkeSuite
-from ikeclone.errors import AuthenticationFailed, InvalidSyntax, PeerError, TemporaryFailure
-from ikeclone.ike.actions import Kind
 from ikeclone.ike.channel import Channel
 from ikeclone.ike.child import Child
-from ikeclone.ike.exchange import Exchange, Payloads, refusal
+from ikeclone.ike.exchange import Exchange, Payloads
 from ikeclone.ike.followup_responder import FollowUps
 from ikeclone.ike.host import Host
+from ikeclone.ike.incoming import Incoming
 from ikeclone.ike.message_ids import IdSync
 from ikeclone.ike.nat import Nat
 from ikeclone.ike.requests import Requests
-from ikeclone.ike.window import Arrival, ResponseWindow
-from ikeclone.numbers import ExchangeType, NotifyType, PayloadType
-from ikeclone.pki.standing import Unsettled
-from ikeclone.wire.message import Header, Message, parse_payloads
+from ikeclone.ike.state import TRANSITIONS, State
+from ikeclone.ike.window import ResponseWindow
+from ikeclone.numbers import ExchangeType, NotifyType
+from ikeclone.wire.message import Header, Message
 from ikeclone.wire.payloads import Notify
 
 if TYPE_CHECKING:
@@ -33,30 +31,8 @@ if TYPE_CHECKING:
     from ikeclone.ike.tunnel import Tunnel
 
 Handler = Callable[[Message, float], Payloads]
-Opened = tuple[PayloadType, bytes]
 
 LINGER = 30.0
-
-
-class State(Enum):
-    """AUTHENTICATING awaits the peer's IKE_AUTH response, HALF_OPEN its request; REKEYED has a successor."""
-
-    AUTHENTICATING = "authenticating"
-    HALF_OPEN = "half-open"
-    ESTABLISHED = "established"
-    REKEYED = "rekeyed"
-    DELETING = "deleting"
-    DEAD = "dead"
-
-
-TRANSITIONS = {
-    State.AUTHENTICATING: {State.ESTABLISHED, State.DELETING, State.DEAD},
-    State.HALF_OPEN: {State.ESTABLISHED, State.DEAD},
-    State.ESTABLISHED: {State.REKEYED, State.DELETING, State.DEAD},
-    State.REKEYED: {State.DELETING, State.DEAD},
-    State.DELETING: {State.DEAD},
-    State.DEAD: set(),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,17 +93,13 @@ class IkeSa:
         self.ids = IdSync(self)
         self._announced = False
         self.followups = FollowUps(self)
-        self._next_keys: IkeKeys | None = None
+        self.incoming = Incoming(self)
         self.channel = Channel(host, spis, suite, keys, initiator=initiator, fragmentation=abilities.fragmentation)
 
     def change_keys(self, keys: IkeKeys) -> None:
         """Use other keys from now on; a request under the old ones may still be repeated."""
-        self.keys, self._next_keys = keys, None
+        self.keys = keys
         self.channel.change_keys(keys)
-
-    def change_keys_after_answer(self, keys: IkeKeys) -> None:
-        """Use other keys once the request that is being handled is answered."""
-        self._next_keys = keys
 
     def pass_to(self, tunnel: Tunnel) -> None:
         """Belong to another connection from now on."""
@@ -160,128 +132,9 @@ class IkeSa:
         self.state = state
         self.handlers = handlers or {}
 
-    # Receiving
-
     def receive(self, message: Message, datagram: bytes, path: Path, now: float) -> None:
-        """Take a message whose header names this SA. What is forged or stray is counted and changes nothing."""
-        if message.header.initiator == self.initiator:
-            self.host.count("wrong initiator flag")
-        elif self.state is State.AUTHENTICATING and not message.header.response:
-            # A request can overtake the IKE_AUTH response; the peer repeats it (RFC 7296 section 2.21.2).
-            self.host.count("request before authentication")
-        elif message.header.response:
-            self._receive_response(message, datagram, path, now)
-        else:
-            self._receive_request(message, datagram, path, now)
-
-    def _receive_request(self, message: Message, datagram: bytes, path: Path, now: float) -> None:
-        if self.ids.takes(message, datagram, path, now):
-            return
-        arrival = self.responses.arrival(message.header.message_id)
-        if arrival is Arrival.OUTSIDE:
-            self.host.count("request outside the window")
-            return
-        if arrival is Arrival.REPEATED:
-            if self.channel.repeats(message, datagram):
-                self.host.send(self.responses.answer(message.header.message_id), path)
-                if self.mobike is not None:
-                    self.mobike.repeated(message.header.message_id, path)
-                    self.pump(now)
-                for tunnel in self.served:
-                    tunnel.children.senders.doubted(self, now)
-            return
-        if (opened := self.channel.receive(message, datagram, self.responses.size)) is None:
-            return
-        self.heard, self.heard_on = now, path
-        self._follow(path)
-        self.responses.received(message.header.message_id)
-        for tunnel in self.served:
-            tunnel.children.senders.proven(self, message.header.message_id)
-        self._respond(message.header, *opened, now)
-
-    def _respond(self, header: Header, first: PayloadType, plaintext: bytes, now: float) -> None:
-        fatal: PeerError | None = None
-        try:
-            inner = Message(header, parse_payloads(first, plaintext))
-            self._heed_window(inner)
-            payloads = self._handle(inner, now)
-        except Unsettled as unsettled:
-            self._await(unsettled, lambda at: self._respond(header, first, plaintext, at), now)
-            return
-        except PeerError as error:
-            self.tunnel.note(Kind.PROGRESS, f"answering {header.exchange.name} with {error.notify.name}: {error}")
-            payloads = (refusal(error),)
-            fatal = error if isinstance(error, InvalidSyntax | AuthenticationFailed) else None
-        self._answer(header, payloads)
-        if fatal is not None and self.state is not State.DEAD:
-            self.close(now, str(fatal), linger=True)
-        self.pump(now)
-
-    def _handle(self, inner: Message, now: float) -> Payloads:
-        handler = self.handlers.get(inner.header.exchange)
-        if handler is not None:
-            return handler(inner, now)
-        creates = inner.header.exchange in (ExchangeType.CREATE_CHILD_SA, ExchangeType.IKE_FOLLOWUP_KE)
-        if creates and self.state in (State.REKEYED, State.DELETING):
-            raise TemporaryFailure("this IKE SA is on its way out")
-        raise InvalidSyntax(f"{inner.header.exchange.name} while {self.state.value}")
-
-    def _answer(self, request: Header, payloads: Payloads) -> None:
-        header = Header(self.spi_i, self.spi_r, request.exchange, request.message_id, self.initiator, True)
-        datagrams = self.seal(header, payloads)
-        self.responses.answered(request.message_id, datagrams)
-        # To where the request came from, which need not be where ours go (RFC 7296 section 2.11).
-        self.host.send(datagrams, self.heard_on)
-        if self._next_keys is not None:
-            self.change_keys(self._next_keys)
-
-    def _receive_response(self, message: Message, datagram: bytes, path: Path, now: float) -> None:
-        header = message.header
-        request = self.requests.outstanding.get(header.message_id)
-        if request is None or request.exchange.type is not header.exchange:
-            self.host.count("response without a request")
-            return
-        if (opened := self.channel.receive(message, datagram, self.responses.size)) is None:
-            return
-        self.heard, self.heard_on = now, path
-        self.requests.answered(header.message_id)
-        self._take_response(request.exchange, header, opened, now)
-
-    def _take_response(self, exchange: Exchange, header: Header, opened: Opened, now: float) -> None:
-        try:
-            inner = Message(header, parse_payloads(*opened))
-            self._heed_window(inner)
-            exchange.response(inner, now)
-            if self.mobike is not None:
-                self.mobike.answered(self.heard_on)
-        except Unsettled as unsettled:
-            self._await(unsettled, lambda at: self._take_response(exchange, header, opened, at), now)
-        except PeerError as error:
-            exchange.failed(error, now)
-        self._delete_early(now)
-        self.pump(now)
-
-    def _await(self, unsettled: Unsettled, resume: Callable[[float], None], now: float) -> None:
-        """Judge a message later, when what its sender's certificate depends on is known."""
-        self.tunnel.endpoint.inquiries.await_settled(self, unsettled, resume, now)
-
-    def _delete_early(self, now: float) -> None:
-        """Now that the response is there, do the deletes that overtook it."""
-        for child in [c for c in self.children.values() if c.outbound_spi in self.early_deletes]:
-            child.tunnel.children.remove(self, child, now, by_peer=True)
-        if not self.requests.changing_children:
-            self.early_deletes.clear()
-
-    def _follow(self, path: Path) -> None:
-        """A peer behind a NAT may get a new address or port; an authentic new request proves it (section 2.23).
-
-        With MOBIKE the peer says so instead (RFC 4555 section 3.8).
-        """
-        if self.state is State.HALF_OPEN:
-            self.path = self.esp_path = path
-        elif path != self.path and self.abilities.nat.remote and path.local == self.path.local and not self.mobike:
-            self.path = path
-            self.move_children()
+        """Take a message whose header names this SA."""
+        self.incoming.receive(message, datagram, path, now)
 
     def move_children(self) -> None:
         """Have the Child SAs take the way that IKE takes."""
@@ -320,12 +173,6 @@ class IkeSa:
         self._announced = True
         self.responses.size = self.host.settings.window
         return (Notify(NotifyType.SET_WINDOW_SIZE, self.responses.size.to_bytes(4, "big")),)
-
-    def _heed_window(self, message: Message) -> None:
-        """Send as many requests at a time as the peer takes, though no more than is good for it and us."""
-        announced = message.notify(NotifyType.SET_WINDOW_SIZE)
-        if announced is not None and len(announced.data) == 4:
-            self.requests.size = max(1, min(int.from_bytes(announced.data, "big"), self.host.settings.window))
 
     # Ending
 

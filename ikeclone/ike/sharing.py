@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from ikeclone.connection import Connection, End
 from ikeclone.ike.negotiation import has_first, has_traffic, traffic_of
-from ikeclone.ike.sa import IkeSa, State
+from ikeclone.ike.sa import IkeSa
+from ikeclone.ike.state import State
 from ikeclone.wire.message import Message
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from ikeclone.connection import Auto, Identity
 from ikeclone.ike import crossing, sharing
 from ikeclone.ike.actions import Kind
 from ikeclone.ike.contact import close_former
-from ikeclone.ike.sa import IkeSa, State
+from ikeclone.ike.sa import IkeSa
+from ikeclone.ike.state import State
 
 if TYPE_CHECKING:
     from ikeclone.ike.tunnel import Tunnel

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from ikeclone.connection import Identity
 from ikeclone.crypto.suite import IkeSuite
 from ikeclone.errors import AuthenticationFailed
-from ikeclone.ike.sa import IkeSa, State
+from ikeclone.ike.sa import IkeSa
+from ikeclone.ike.state import State
 from ikeclone.numbers import NotifyType
 from ikeclone.selectors import IPAddress
 from ikeclone.wire.message import Message

@@ -33,7 +33,8 @@ from ikeclone.ike.rekey_ike import RekeyIke
 from ikeclone.ike.resume import Client, Resumption
 from ikeclone.ike.revival import Revival
 from ikeclone.ike.roaming import way
-from ikeclone.ike.sa import IkeSa, State
+from ikeclone.ike.sa import IkeSa
+from ikeclone.ike.state import State
 from ikeclone.ike.succession import Succession
 from ikeclone.ike.triggers import Packet, Triggers
 from ikeclone.numbers import KeMethod

@@ -8,7 +8,8 @@ from ikeclone.crypto.registry import parse_esp, parse_ike
 from ikeclone.ike.actions import Kind
 from ikeclone.ike.child import Child, ChildState
 from ikeclone.ike.informational import DeleteChildren, DeleteIke
-from ikeclone.ike.sa import IkeSa, State
+from ikeclone.ike.sa import IkeSa
+from ikeclone.ike.state import State
 from ikeclone.numbers import ExchangeType, NotifyType
 from ikeclone.wire.message import parse_message
 from ikeclone.wire.payloads import Delete, Notify

@@ -6,7 +6,8 @@ from dataclasses import replace
 from ipaddress import ip_network
 
 from ikeclone.ike.narrowing import Selectors
-from ikeclone.ike.sa import IkeSa, State
+from ikeclone.ike.sa import IkeSa
+from ikeclone.ike.state import State
 from ikeclone.selectors import TrafficSelector
 from tests.pair.network import EAST_END, NAME, WEST_END, Network, Side
 from tests.pair.test_sharing import act

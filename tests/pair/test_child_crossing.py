@@ -10,7 +10,7 @@ from ikeclone.connection import Childless
 from ikeclone.crypto.registry import parse_esp
 from ikeclone.ike.actions import Kind
 from ikeclone.ike.child import ChildState
-from ikeclone.ike.sa import State
+from ikeclone.ike.state import State
 from ikeclone.numbers import ExchangeType, NotifyType
 from ikeclone.wire.message import parse_message
 from tests.pair.network import ESP, NAME, Network, Side

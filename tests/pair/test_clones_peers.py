@@ -314,7 +314,7 @@ def test_odd_windows_are_survived(data: bytes) -> None:
     sa = net.west.ike
     assert sa is not None
     header = parse_message(net.seen[-1].data).header
-    sa._heed_window(Message(header, (Notify(NotifyType.SET_WINDOW_SIZE, data),)))
+    sa.requests.heed_window(Message(header, (Notify(NotifyType.SET_WINDOW_SIZE, data),)))
     assert 1 <= sa.requests.size <= 32
 
 

@@ -10,7 +10,7 @@ import pytest
 from ikeclone.connection import Authby, Auto, Identity
 from ikeclone.ike.auth import Authenticate
 from ikeclone.ike.host import Settings
-from ikeclone.ike.sa import State
+from ikeclone.ike.state import State
 from ikeclone.numbers import NotifyType
 from ikeclone.selectors import TrafficSelector
 from ikeclone.wire.payloads import Notify

@@ -18,7 +18,8 @@ from ikeclone.ike.actions import Kind
 from ikeclone.ike.host import Settings
 from ikeclone.ike.init import Initiation
 from ikeclone.ike.requests import Requests
-from ikeclone.ike.sa import IkeSa, State
+from ikeclone.ike.sa import IkeSa
+from ikeclone.ike.state import State
 from ikeclone.numbers import ExchangeType, NotifyType
 from ikeclone.selectors import TrafficSelector
 from ikeclone.wire.message import Header, build_message, parse_message
@@ -329,7 +330,7 @@ def test_a_bug_in_one_ike_sa_ends_only_that_one(
     ike = net.east.ike
     assert ike is not None
 
-    monkeypatch.setattr(ike, "_handle", explode)
+    monkeypatch.setattr(ike.incoming, "_handle", explode)
     net.west.rekey()
     net.run(1)
     assert "internal error" in caplog.text

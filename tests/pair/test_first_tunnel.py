@@ -10,7 +10,7 @@ from ikeclone.crypto.registry import parse_ike
 from ikeclone.errors import LocalError
 from ikeclone.ike.actions import Kind
 from ikeclone.ike.host import Settings
-from ikeclone.ike.sa import State
+from ikeclone.ike.state import State
 from ikeclone.numbers import ExchangeType, KeMethod
 from ikeclone.wire.payloads import KeyExchange
 from tests.pair.network import NAME, Network

@@ -12,7 +12,7 @@ from ikeclone.credentials import Credentials
 from ikeclone.errors import LocalError
 from ikeclone.ike.actions import Kind
 from ikeclone.ike.host import Settings
-from ikeclone.ike.sa import State
+from ikeclone.ike.state import State
 from ikeclone.ike.tunnel import Tunnel
 from ikeclone.reports import View
 from ikeclone.selectors import TrafficSelector

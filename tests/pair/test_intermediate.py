@@ -9,7 +9,7 @@ from ikeclone.crypto.registry import parse_ike
 from ikeclone.ike.actions import Kind
 from ikeclone.ike.host import Settings
 from ikeclone.ike.intermediate import Intermediate
-from ikeclone.ike.sa import State
+from ikeclone.ike.state import State
 from ikeclone.numbers import ExchangeType, KeMethod, NotifyType
 from ikeclone.wire.message import Header, Message, parse_message
 from ikeclone.wire.payloads import KeyExchange, Notify

@@ -13,7 +13,8 @@ from ikeclone.errors import LocalError
 from ikeclone.ike.exchange import Payloads
 from ikeclone.ike.host import Settings
 from ikeclone.ike.informational import Liveness
-from ikeclone.ike.sa import IkeSa, State
+from ikeclone.ike.sa import IkeSa
+from ikeclone.ike.state import State
 from ikeclone.numbers import CfgAttributeType, CfgType, NotifyType
 from ikeclone.reports import View
 from ikeclone.selectors import IPAddress, TrafficSelector

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from ikeclone.connection import Childless, Timing
-from ikeclone.ike.sa import State
+from ikeclone.ike.state import State
 from tests.pair.network import NAME, Network, Side
 from tests.pair.scenario import accepted
 from tests.pair.test_sharing import OTHER, act, agree, living, moved, ping_both, tunnel

@@ -14,7 +14,7 @@ from ikeclone.ike.host import Settings
 from ikeclone.ike.informational import Liveness
 from ikeclone.ike.mobike import MAX_ADDRESSES, MAX_CLAIMS
 from ikeclone.ike.probes import Tell
-from ikeclone.ike.sa import State
+from ikeclone.ike.state import State
 from ikeclone.numbers import ExchangeType, NotifyType
 from ikeclone.wire.payloads import Notify
 from tests.pair.groups import ask

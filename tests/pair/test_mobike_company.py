@@ -12,7 +12,7 @@ from ikeclone.connection import Choice, Timing
 from ikeclone.errors import UnexpectedNatDetected
 from ikeclone.ike import nat
 from ikeclone.ike.actions import Kind
-from ikeclone.ike.sa import State
+from ikeclone.ike.state import State
 from ikeclone.numbers import ExchangeType, NotifyType
 from ikeclone.wire.message import Header, Message
 from ikeclone.wire.payloads import Notify

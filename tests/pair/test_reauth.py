@@ -7,7 +7,7 @@ import pytest
 from ikeclone.connection import Auto, Timing
 from ikeclone.errors import InvalidSyntax
 from ikeclone.ike.actions import Kind
-from ikeclone.ike.sa import State
+from ikeclone.ike.state import State
 from ikeclone.numbers import ExchangeType, NotifyType
 from ikeclone.wire.payloads import Notify
 from tests.pair.network import NAME, WEST, Network, Side

@@ -9,7 +9,7 @@ import pytest
 from ikeclone.connection import Childless
 from ikeclone.errors import LocalError
 from ikeclone.ike.actions import Kind
-from ikeclone.ike.sa import State
+from ikeclone.ike.state import State
 from ikeclone.numbers import ExchangeType
 from ikeclone.wire.message import parse_message
 from tests.pair.network import NAME, Network, Side

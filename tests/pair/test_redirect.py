@@ -13,7 +13,7 @@ from ikeclone.errors import InvalidSyntax, LocalError, NoAdditionalSas
 from ikeclone.ike.actions import Kind
 from ikeclone.ike.host import Settings
 from ikeclone.ike.redirect import MAX_REDIRECTS, SendAway, gateway, parse_gateway, send_away
-from ikeclone.ike.sa import State
+from ikeclone.ike.state import State
 from ikeclone.numbers import ExchangeType, NotifyType
 from ikeclone.wire.message import Message, parse_message
 from tests.pair.network import EAST, EAST_END, NAME, WEST, WEST_END, Network, Side, connection

@@ -12,7 +12,7 @@ from ikeclone.crypto.prf import prf, prf_plus
 from ikeclone.crypto.registry import parse_ike
 from ikeclone.ike.actions import Kind
 from ikeclone.ike.host import Settings
-from ikeclone.ike.sa import State
+from ikeclone.ike.state import State
 from ikeclone.ike.tickets import MOST, Session, Tickets
 from ikeclone.numbers import ExchangeType, IdType
 from ikeclone.wire.message import parse_message

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from ikeclone.connection import Childless, Choice, Ppk
-from ikeclone.ike.sa import State
+from ikeclone.ike.state import State
 from tests.pair.network import NAME, WEST_END, Network, connection
 from tests.pair.test_instances import ANYONE, KEY, instances, warrior
 from tests.pair.test_internal_addresses import ANYONE as LEASING

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp as wire
 
 from ikeclone.ike.proofs import Proofs
-from ikeclone.ike.sa import State
+from ikeclone.ike.state import State
 from ikeclone.numbers import CertEncoding
 from ikeclone.pki.standing import Policy
 from ikeclone.pki.store import Store

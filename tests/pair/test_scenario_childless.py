@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from ikeclone.connection import Auto, Childless
 from ikeclone.ike.actions import Kind
-from ikeclone.ike.sa import State
+from ikeclone.ike.state import State
 from ikeclone.numbers import ExchangeType, NotifyType
 from ikeclone.wire.message import Message, parse_message
 from ikeclone.wire.payloads import KeyExchange, Sa, TsI, TsR

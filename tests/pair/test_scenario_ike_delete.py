@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ikeclone.ike.actions import Kind
-from ikeclone.ike.sa import State
+from ikeclone.ike.state import State
 from ikeclone.numbers import ProtocolId
 from ikeclone.wire.payloads import Delete
 from tests.pair.scenario import assert_nothing, by_hand, delete_ike, ike_sa

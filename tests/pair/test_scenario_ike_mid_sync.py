@@ -10,7 +10,7 @@ import pytest
 from ikeclone.backend import Path
 from ikeclone.ike.actions import Datagram
 from ikeclone.ike.informational import Liveness
-from ikeclone.ike.sa import State
+from ikeclone.ike.state import State
 from ikeclone.numbers import ExchangeType, NotifyType
 from ikeclone.wire.message import Header
 from ikeclone.wire.payloads import Notify

@@ -9,7 +9,8 @@ import pytest
 from ikeclone.crypto.registry import parse_ike
 from ikeclone.ike.actions import Kind
 from ikeclone.ike.child import ChildState
-from ikeclone.ike.sa import IkeSa, State
+from ikeclone.ike.sa import IkeSa
+from ikeclone.ike.state import State
 from ikeclone.numbers import NotifyType, ProtocolId
 from ikeclone.wire.payloads import Delete
 from tests.pair.network import NAME, Network, Side

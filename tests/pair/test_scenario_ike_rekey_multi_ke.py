@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from ikeclone.ike.actions import Kind
-from ikeclone.ike.sa import State
+from ikeclone.ike.state import State
 from ikeclone.numbers import ExchangeType, NotifyType
 from tests.pair.network import Network, Side
 from tests.pair.scenario import (

@@ -9,7 +9,7 @@ import pytest
 
 from ikeclone.connection import End, Timing
 from ikeclone.ike.actions import Kind
-from ikeclone.ike.sa import State
+from ikeclone.ike.state import State
 from ikeclone.ike.tunnel import Tunnel
 from ikeclone.selectors import TrafficSelector
 from tests.pair.network import NAME, Network, Side

@@ -16,7 +16,8 @@ from ikeclone.ike.host import Settings
 from ikeclone.ike.informational import MAX_EARLY_DELETES, DeleteChildren, DeleteIke, Liveness, Withdraw
 from ikeclone.ike.opening import MAX_RESTARTS
 from ikeclone.ike.rekey_child import RekeyChild
-from ikeclone.ike.sa import IkeSa, State
+from ikeclone.ike.sa import IkeSa
+from ikeclone.ike.state import State
 from ikeclone.numbers import ExchangeType, KeMethod, NotifyType, PayloadType, ProtocolId
 from ikeclone.wire.message import Header, build_message, build_payloads, parse_message
 from ikeclone.wire.payloads import Delete, KeyExchange, Nonce, Notify, Payload, Proposal, Sa, TsI, TsR

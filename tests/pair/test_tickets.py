@@ -13,7 +13,7 @@ from ikeclone.ike.actions import Kind
 from ikeclone.ike.authentication import Covered, Resumed
 from ikeclone.ike.rekey_ike import RekeyIke
 from ikeclone.ike.resume import MOST_TRIES, SLACK, Client, TicketRequest
-from ikeclone.ike.sa import State
+from ikeclone.ike.state import State
 from ikeclone.ike.tickets import Session
 from ikeclone.numbers import AuthMethod, ExchangeType, NotifyType, Prf
 from ikeclone.wire.message import Header, Message, build_message, parse_message

@@ -19,7 +19,7 @@ from ikeclone.errors import LocalError
 from ikeclone.ike.actions import Kind
 from ikeclone.ike.host import Settings
 from ikeclone.ike.mobike import PATIENCE
-from ikeclone.ike.sa import State
+from ikeclone.ike.state import State
 from tests.pair.network import EAST, ESP, IKE, NAME, WEST, Network, Side
 from tests.pair.scenario import accepted
 from tests.pair.test_sharing import OTHER

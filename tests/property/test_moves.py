@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from ikeclone.connection import Auto
 from ikeclone.ike.mobike import PATIENCE
-from ikeclone.ike.sa import IkeSa, State
+from ikeclone.ike.sa import IkeSa
+from ikeclone.ike.state import State
 from tests.pair.network import WEST_END, Network, Side
 from tests.property.test_endpoints import HOMES, PHASES, TIMING, kept, moments, west_or_east
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ikeclone.ike.child import ChildState
-from ikeclone.ike.sa import State
+from ikeclone.ike.state import State
 from tests.pair.network import Network
 from tests.pair.scenario import ike_sa, only_child
 
