@@ -44,9 +44,11 @@ class Children:
 
     @property
     def traffic(self) -> tuple[Selectors, Selectors] | None:
-        """What all Child SAs are or have to be for, ours and the peer's; None if that is open."""
+        """What all Child SAs are or have to be for, ours and the peer's; None if that is open, as for a new address."""
         held = self._policy if self.traps or self.clones.children else None
-        return None if held is None else (held.local, held.remote)
+        if held is None or held.addresses != self._tunnel.irac.addresses:
+            return None
+        return held.local, held.remote
 
     @property
     def traps(self) -> bool:

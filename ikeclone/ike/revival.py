@@ -50,11 +50,12 @@ class Revival:
 
         Once such an SA has lasted for longer than any pause, the next pause is a first one again.
         """
-        if not self._tunnel.connection.stays_up:
+        if not self._tunnel.parts.whole.connection.stays_up:
             self._let_be()
-            return
-        if not self._tunnel.wanted:
-            return
+        elif self._tunnel.wanted:
+            self._ask_again(former, now)
+
+    def _ask_again(self, former: Child | None, now: float) -> None:
         if former is not None and now - former.created > self._tunnel.host.settings.retry_delay_limit:
             self._attempts = 0
         delay = self.next_delay()

@@ -7,7 +7,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from ikeclone.connection import Choice, Redirection
+from ikeclone.connection import Choice, Pool, Redirection
 from ikeclone.credentials import Credentials
 from ikeclone.errors import InvalidSyntax, LocalError, NoAdditionalSas
 from ikeclone.ike.actions import Kind
@@ -18,6 +18,8 @@ from ikeclone.numbers import ExchangeType, NotifyType
 from ikeclone.wire.message import Message, parse_message
 from tests.pair.network import EAST, EAST_END, NAME, WEST, WEST_END, Network, Side, connection
 from tests.pair.scenario import ike_sa
+from tests.pair.test_internal_addresses import ANYONE, address, held, road, traffic, up
+from tests.pair.test_internal_addresses import KEY as WARRIORS
 from tests.pair.test_sharing import living
 
 SOUTH, NORTH = "192.1.2.66", "192.1.2.77"
@@ -125,6 +127,30 @@ def test_after_authentication() -> None:
     assert net.east.children == []
 
 
+def test_a_road_warrior_has_another_address_at_another_gateway() -> None:
+    """All that it sends is that one's from then on; the first gateway has its own back."""
+    net = road()
+    net.west.conn = replace(net.west.conn, redirection=ACCEPT)
+    net.west.start()
+    net.west.endpoint.credentials = WARRIORS
+    pool = Pool(ip_address("10.4.0.1"), ip_address("10.4.0.9"))
+    south = gateway_at(net, SOUTH)
+    south.conn = replace(south.conn, remote=replace(ANYONE, selectors=(pool.selector,), pools=(pool,)))
+    south.start()
+    south.endpoint.credentials = WARRIORS
+    up(net.west)
+    (instance,) = net.east.endpoint.named(NAME)
+    send_away(instance, ip_address(SOUTH), net.now)
+    net.settle(net.east)
+    net.run(40)
+    assert at(net.west) == SOUTH
+    assert address(net.west) == ["10.4.0.1"]
+    assert traffic(net.west) == [(["10.4.0.1/32"], ["192.0.2.0/24"])]
+    assert held(net) == {}
+    assert list(net.west.endpoint.tunnels) == [NAME]
+    carries(net, south)
+
+
 def test_the_one_that_is_busy_only() -> None:
     net = client(globally(SOUTH, send=Choice.AUTO, cookie_threshold=1))
     gateway_at(net, SOUTH)
@@ -190,8 +216,8 @@ def test_a_response_without_our_nonce_means_nothing() -> None:
 def test_two_gateways_that_send_it_to_each_other() -> None:
     """It gives up after five times, and tries again in a while, where it began."""
     net = client(globally(SOUTH, NORTH))
-    for address, others in ((SOUTH, (NORTH, str(EAST))), (NORTH, (str(EAST), SOUTH))):
-        gateway_at(net, address, globally(*others))
+    for each, others in ((SOUTH, (NORTH, str(EAST))), (NORTH, (str(EAST), SOUTH))):
+        gateway_at(net, each, globally(*others))
     net.west.up()
     net.run(5)
     assert "redirected 5 times in 300 seconds" in net.west.kinds(Kind.FAILED)[0].text
