@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address, ip_network
@@ -219,10 +219,12 @@ class Network:
     def sides(self) -> tuple[Side, Side]:
         return self.west, self.east
 
-    def add(self, address: str, conn: Connection, settings: Settings | None = None) -> Side:
+    def add(
+        self, address: str, conn: Connection, settings: Settings | None = None, credentials: Credentials = KEY
+    ) -> Side:
         """One more host, of whom `sides` and what is said of both know nothing."""
         seed = 2000 + 1000 * len(self._third)
-        side = Side(self, ip_address(address), conn, 2, settings or Settings(), seed, KEY)
+        side = Side(self, ip_address(address), conn, 2, settings or Settings(), seed, credentials)
         self._third.append(side)
         return side
 
@@ -354,19 +356,24 @@ class Network:
 
     def assert_consistent(self) -> None:
         """Both sides hold the same SAs, with equal keys, and the data planes hold what the endpoints do."""
-        west, east = (s.backend.installed for s in self.sides)
-        assert {sa.outbound_spi for sa in west.values()} == set(east)
-        assert {sa.outbound_spi for sa in east.values()} == set(west)
-        for sa in west.values():
-            other = east[sa.outbound_spi]
-            assert sa.outbound_keys == other.inbound_keys
-            assert sa.inbound_keys == other.outbound_keys
-        for side in self.sides:
-            children = {child for tunnel in side.endpoint.tunnels.values() for child in tunnel.clones}
-            assert set(side.backend.installed) == {c.inbound_spi for c in children}
-            assert not side.backend.reserved
-            live = {*side.endpoint.ike_sas(), *children, *side.endpoint.tunnels.values(), side.endpoint.inquiries}
-            assert set(side.endpoint.host.timers.owners()) <= live
+        assert_agree([self.west], [self.east])
+
+
+def assert_agree(ones: Sequence[Side], others: Sequence[Side]) -> None:
+    """What some hosts and their peers hold are the same SAs, with equal keys, and each holds nothing else."""
+    west, east = ({spi: sa for s in sides for spi, sa in s.backend.installed.items()} for sides in (ones, others))
+    assert {sa.outbound_spi for sa in west.values()} == set(east)
+    assert {sa.outbound_spi for sa in east.values()} == set(west)
+    for sa in west.values():
+        other = east[sa.outbound_spi]
+        assert sa.outbound_keys == other.inbound_keys
+        assert sa.inbound_keys == other.outbound_keys
+    for side in (*ones, *others):
+        children = {child for tunnel in side.endpoint.tunnels.values() for child in tunnel.clones}
+        assert set(side.backend.installed) == {c.inbound_spi for c in children}
+        assert not side.backend.reserved
+        live = {*side.endpoint.ike_sas(), *children, *side.endpoint.tunnels.values(), side.endpoint.inquiries}
+        assert set(side.endpoint.host.timers.owners()) <= live
 
 
 def finish(coroutine: Coroutine[object, None, None]) -> None:

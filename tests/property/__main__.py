@@ -10,6 +10,7 @@ import argparse
 import logging
 import sys
 import time
+import traceback
 from random import SystemRandom
 
 from hypothesis import HealthCheck, Phase, seed, settings
@@ -17,8 +18,13 @@ from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
 from tests.property.test_clones import Clones
 from tests.property.test_endpoints import TwoEndpoints
+from tests.property.test_gateways import Gateways
 
-MACHINES: dict[str, type[RuleBasedStateMachine]] = {"endpoints": TwoEndpoints, "clones": Clones}
+MACHINES: dict[str, type[RuleBasedStateMachine]] = {
+    "endpoints": TwoEndpoints,
+    "gateways": Gateways,
+    "clones": Clones,
+}
 # Walks with one seed. The first of them is always the shortest.
 BATCH = 50
 
@@ -40,7 +46,7 @@ def failure(machine: type[RuleBasedStateMachine], number: int, walks: int, *, sh
     try:
         run_state_machine_as_test(walker, settings=how)
     except Exception as error:
-        return "\n".join([f"{type(error).__name__}: {error}", *getattr(error, "__notes__", ())])
+        return "".join(traceback.format_exception(error, limit=-3))
     return ""
 
 
@@ -53,7 +59,7 @@ def campaign(name: str, first: int, walks: int, *, shrink: bool) -> int:
         failures += bool(told)
         done += size
         if told:
-            sys.stdout.write(f"\n{name}, --seed {number} --walks {size}: {told}\n")
+            sys.stdout.write(f"\n{name}, --seed {number} --walks {size}:\n{told}")
         sys.stdout.write(f"{done} walks of {name} in {time.monotonic() - begun:.0f} s, {failures} failed\n")
         sys.stdout.flush()
     return failures

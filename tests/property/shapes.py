@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from ipaddress import ip_address
 
@@ -10,7 +11,7 @@ from ikeclone.credentials import Credentials
 from ikeclone.numbers import EapType
 from ikeclone.pki.store import Store
 from tests.pair.certified import ROOT, Host, issue
-from tests.pair.network import EAST_END, KEY, NAME, WEST_END, Network
+from tests.pair.network import EAST_END, KEY, NAME, WEST_END, Network, Side
 from tests.pair.test_sharing import OTHER, moved
 
 # One connection; two that share an IKE SA; one whose west asks east for its address.
@@ -65,18 +66,19 @@ def assert_leases(net: Network) -> None:
     assert used == (set(held) if net.west.children else set())
 
 
-def assert_selectors(net: Network) -> None:
+def assert_selectors(ones: Sequence[Side], others: Sequence[Side]) -> None:
     """What one side takes to be its own traffic is the other's to the other."""
-    for sa in net.west.backend.installed.values():
-        other = net.east.backend.installed[sa.outbound_spi]
+    held = {spi: sa for side in others for spi, sa in side.backend.installed.items()}
+    for sa in (sa for side in ones for sa in side.backend.installed.values()):
+        other = held[sa.outbound_spi]
         assert (sa.local, sa.remote) == (other.remote, other.local)
 
 
-def assert_nothing(net: Network) -> None:
+def assert_nothing(sides: Sequence[Side]) -> None:
     """No SA, no lease and no timer is left."""
-    assert not net.east.endpoint.host.pools[POOL].held
-    for side in net.sides:
+    for side in sides:
         assert not list(side.endpoint.ike_sas())
+        assert not [leases for leases in side.endpoint.host.pools.values() if leases.held]
         assert not side.backend.installed
         assert not side.backend.reserved
         assert not side.backend.outbound
