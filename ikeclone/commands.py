@@ -63,11 +63,11 @@ class Commands:
             tunnel.up(self._daemon.now(), ike_only=command.ike)
             self._daemon.stir()
             async for report in _of(reports, tunnel.parts):
+                if report.kind is Kind.FAILED:
+                    raise ControlError(f"{name} is not up: {report.text}")
                 progress(report.text)
                 if report.kind is done:
                     return models.Done(text=f"{name} is up")
-                if report.kind is Kind.FAILED:
-                    raise ControlError(f"{name} is not up: {report.text}")
         raise AssertionError("the reports ended")
 
     async def _down(self, name: str, progress: Progress) -> models.Done:
@@ -93,10 +93,10 @@ class Commands:
             self._daemon.stir()
             each = {part.connection.name for tunnel in tunnels for part in tunnel.parts.under(tunnel)}
             async for report in _of(reports, each):
-                progress(report.text)
-                waiting -= report.kind is done
                 if report.kind in (Kind.FAILED, Kind.IKE_DOWN):
                     raise ControlError(f"{name} is not rekeyed: {report.text}")
+                progress(report.text)
+                waiting -= report.kind is done
                 if waiting <= 0:
                     return models.Done(text=f"{name} is rekeyed")
         raise AssertionError("the reports ended")

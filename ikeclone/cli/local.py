@@ -50,7 +50,7 @@ def daemon(
     ] = None,
     log_level: Annotated[LogLevel, typer.Option(help="How much to log.")] = LogLevel.INFO,
 ) -> None:
-    """Run the daemon in the foreground, logging to standard error."""
+    """Run the daemon in the foreground; it logs to stderr."""
     from ikeclone.daemon import run
 
     options = DaemonOptions(
@@ -67,7 +67,10 @@ def daemon(
 def doctor(
     ctx: typer.Context, json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False
 ) -> None:
-    """Say what works on this machine, what does not, and why; exit code 1 if nothing can."""
+    """Say what works on this machine, what does not, and why.
+
+    The exit code is 1 if no data plane works.
+    """
     report = ask(ctx, Doctor()) if answers(ctx) else _examined()
     assert isinstance(report, DoctorReport)
     tell(report, json)
@@ -86,7 +89,7 @@ def demo(
     pcap: Annotated[Path | None, typer.Option(metavar="FILE", help="Capture the packets there.")] = None,
     keep_logs: Annotated[Path | None, typer.Option(metavar="DIR", help="Leave the logs of the daemons there.")] = None,
 ) -> None:
-    """Two daemons in two network namespaces, one Child SA per CPU between them."""
+    """Show a tunnel between two daemons in network namespaces."""
     from ikeclone.demo.run import main
 
     raise typer.Exit(main(pcap=pcap, logs=keep_logs))
@@ -99,7 +102,7 @@ def check(
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
 ) -> None:
-    """Say what is wrong with a configuration, each mistake with its file and line."""
+    """Name each mistake in a configuration by file and line."""
     connections, errors = _checked(file, secrets)
     if json:
         mistakes = [{"file": error.file, "line": error.line, "reason": error.reason} for error in errors]

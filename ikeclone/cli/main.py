@@ -71,7 +71,10 @@ def rekey(
         bool, typer.Option("--reauth", help="Replace the IKE SA by one that is authenticated anew.")
     ] = False,
 ) -> None:
-    """Rekey the Child SAs of a connection, clones included, or its IKE SA."""
+    """Rekey the Child SAs of a connection, or its IKE SA.
+
+    Clones are rekeyed on their CPUs. With --reauth both sides prove who they are anew.
+    """
     tell(ask(ctx, models.Rekey(name=name, ike=ike, reauth=reauth)))
 
 
@@ -94,10 +97,10 @@ def status(ctx: typer.Context, json: JSON = False) -> None:
 @app.command()
 def trafficstatus(
     ctx: typer.Context,
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Only this connection.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Only this connection.")] = None,
     json: JSON = False,
 ) -> None:
-    """Show what each Child SA carried, in the lines of `ipsec trafficstatus`."""
+    """Show what each Child SA carried, as `ipsec whack` does."""
     tell(ask(ctx, models.TrafficStatus(name=name)), json)
 
 

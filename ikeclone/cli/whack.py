@@ -37,7 +37,10 @@ def whack(
     redirect_to: Annotated[str | None, typer.Option(metavar="ADDRESS")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
-    """`ipsec whack`: --trafficstatus, --status, --initiate, --terminate or --redirect-to."""
+    """`ipsec whack`: --trafficstatus, --status and others.
+
+    All but --status and --trafficstatus need --name NAME.
+    """
     commands: list[Command] = []
     if trafficstatus:
         commands.append(TrafficStatus(name=name))

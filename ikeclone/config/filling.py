@@ -42,11 +42,14 @@ _CONN: Mapping[str, Location] = _conn_locations()
 
 def check_known(entry: Entry) -> None:
     """Raise ConfigError if there is no such keyword in such a section."""
-    known = [*_SETUP, "ocsp-trust-name"] if entry.section == SETUP else [*_CONN, *ALIASES, "also"]
+    setup, conn = [*_SETUP, "ocsp-trust-name"], [*_CONN, *ALIASES, "also"]
+    known, other, where = (setup, conn, "a conn") if entry.section == SETUP else (conn, setup, SETUP)
     if entry.key in known:
         return
     close = get_close_matches(entry.key, known, n=1)
     hint = f" (did you mean '{close[0]}'?)" if close else ""
+    if entry.key in other:
+        hint = f" (it belongs into {where})"
     raise entry.place.error(f"{entry.section}: unknown keyword '{entry.key}'{hint}")
 
 

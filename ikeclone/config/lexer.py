@@ -61,17 +61,19 @@ class Lexer:
             self._heading(text, place, source)
 
     def _heading(self, text: str, place: Place, source: Source) -> None:
-        self._section = None
+        # What follows belongs to a section that is mistyped, if it is none of these.
+        self._section = Section(text, place, [])
         match re.split(r"\s+#", text)[0].split():
             case ["config", "setup"]:
                 self._open("config setup", place)
             case ["conn", name]:
                 self._open(f"conn {name}", place)
             case ["include", pattern]:
+                self._section = None
                 for included in source.include(pattern.strip('"'), place):
                     self.read(included)
             case ["version", _]:
-                pass
+                self._section = None
             case [word, *_] if "=" in text:
                 raise place.error(f"indent '{word}': a keyword belongs to the section above it")
             case words:

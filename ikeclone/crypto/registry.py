@@ -231,6 +231,9 @@ def _complete(part: str, found: Iterable[Transform], defaults: Defaults) -> tupl
         del merged[TransformType.INTEG]
     elif Transform(TransformType.INTEG, Integ.NONE) in merged[TransformType.INTEG]:
         raise ValueError(f"no integrity in {part!r}; only AEADs bring their own")
+    alone = [kinds[kind][0].id for kind in kinds if kind in ADDITIONAL_TYPES and len(kinds[kind]) == 1]
+    if any(alone.count(method) > 1 for method in alone if method != KeMethod.NONE):
+        raise ValueError(f"additional key exchanges of one method in {part!r}; each must be another (RFC 9370)")
     return tuple(transform for kind in sorted(merged) for transform in merged[kind])
 
 

@@ -333,3 +333,9 @@ class TestDoctor:
         assert {"data plane xfrm", "data plane esp", "ESP in UDP"} <= set(subjects)
         nothing_works = any(finding.verdict == "bad" for finding in report.findings)
         assert result.exit_code == int(nothing_works)
+
+
+def test_the_list_of_commands_cuts_no_sentence() -> None:
+    listed = CliRunner().invoke(app, ["--help"], terminal_width=80).stdout.partition("Commands:")[2]
+    assert len(listed.split("\n")) > 12
+    assert "..." not in listed

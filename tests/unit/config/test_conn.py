@@ -202,6 +202,7 @@ def test_limits_of_half_open_ike_sas_are_those_of_an_endpoint_by_default() -> No
         ("clons=2", "unknown keyword 'clons' (did you mean 'clones'?)"),
         ("lefthost=1.2.3.4", "unknown keyword 'lefthost' (did you mean 'leftsubnet'?)"),
         ("qqqqqq=1", "unknown keyword 'qqqqqq'"),
+        ("steering=auto", "unknown keyword 'steering' (it belongs into config setup)"),
         ("auto=maybe", "auto=maybe: must be one of ignore, add, keep, ondemand, route, start, up"),
         ("clones=0x2", "clones=0x2: must be no, yes (one per CPU) or a number from 1 to 1024"),
         ("clones=1025", "clones=1025: must be no, yes (one per CPU) or a number from 1 to 1024"),
@@ -361,6 +362,10 @@ def test_unknown_algorithms_name_the_word(mistakes: Mistakes) -> None:
         ),
         (f"conn a\n\talso=b\n{HOSTS}", "ipsec.conf:2: conn a: also=b: there is no such conn"),
         ("conn %default\n\talso=b\n", "ipsec.conf:2: conn %default: also= is for other conns only"),
+        (
+            "config setup\n\tmobike=yes\n",
+            "ipsec.conf:2: config setup: unknown keyword 'mobike' (it belongs into a conn)",
+        ),
         (
             "config setup\n\tunique=1\n",
             "ipsec.conf:2: config setup: unknown keyword 'unique' (did you mean 'uniqueids'?)",

@@ -72,6 +72,7 @@ def test_a_byte_order_mark_is_no_text(tmp_path: Path) -> None:
         ),
         ("conn a\nauto=add\n", "ipsec.conf:2: indent 'auto=add': a keyword belongs to the section above it"),
         ("connn a\n", "ipsec.conf:1: 'connn a' is not 'config setup', 'conn NAME' or 'include FILE'"),
+        ("connn a\n\tauto=add\n", "ipsec.conf:1: 'connn a' is not 'config setup', 'conn NAME' or 'include FILE'"),
         ("conn\n", "ipsec.conf:1: 'conn' is not 'config setup', 'conn NAME' or 'include FILE'"),
         ("conn a\n\tauto add\n", "ipsec.conf:2: 'auto add' is not KEYWORD=VALUE"),
         ("conn a\n\t=add\n", "ipsec.conf:2: '=add' is not KEYWORD=VALUE"),

@@ -90,6 +90,7 @@ def test_proposals_are_numbered_in_order() -> None:
         ("sha2_256-dh19", "no cipher in 'sha2_256-dh19'"),
         ("aes256+aes_gcm256", "put a comma between them"),
         ("aes256-none", "no integrity in 'aes256-none'"),
+        ("aes256-ke1_mlkem768-ke3_mlkem768", "additional key exchanges of one method in 'aes256-ke1_mlkem768-ke3_"),
         ("null-sha1", "unknown algorithm 'null'"),
         ("aes256;addke1=ml_kem_512", "unknown algorithm 'addke1=ml_kem_512'"),
         ("aes256;addke8=ml_kem_768", "unknown algorithm 'addke8=ml_kem_768'"),

@@ -11,7 +11,7 @@ from ikeclone.crypto.registry import parse_esp
 from ikeclone.crypto.suite import additional_kes
 from ikeclone.errors import InvalidSyntax, NoProposalChosen
 from ikeclone.ike.proposals import check_choice, choose, numbered
-from ikeclone.numbers import Encr, TransformType
+from ikeclone.numbers import Encr, KeMethod, TransformType
 from ikeclone.wire.payloads import Proposal
 
 SPI = b"\0\0\x10\0"
@@ -79,8 +79,10 @@ def test_additional_key_exchanges_are_of_different_methods(
 
 
 def test_additional_key_exchanges_of_one_method_are_refused() -> None:
-    offer = numbered(parse_esp("aes_gcm256-ke1_mlkem768-ke2_mlkem768"), SPI)
+    ours = parse_esp("aes_gcm256-ke1_mlkem768-ke1_mlkem1024-ke2_mlkem768-ke2_mlkem1024")
+    (offer,) = numbered(ours, SPI)
+    theirs = replace(offer, transforms=tuple(t for t in offer.transforms if t.id != KeMethod.ML_KEM_1024))
     with pytest.raises(NoProposalChosen):
-        choose(offer, parse_esp("aes_gcm256-ke1_mlkem768-ke2_mlkem768"), 4)
+        choose((theirs,), ours, 4)
     with pytest.raises(InvalidSyntax):
-        check_choice(offer, offer)
+        check_choice((offer,), (theirs,))
