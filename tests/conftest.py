@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,6 +36,25 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     with Path(__file__).open() as turn:
         fcntl.flock(turn, fcntl.LOCK_EX if _marked(item, "alone") else fcntl.LOCK_SH)
         return (yield)
+
+
+class Bugs(logging.Handler):
+    """What the endpoint survives a test shall not: an exception that is only logged is raised."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.exc_info and (bug := record.exc_info[1]) is not None:
+            raise bug
+
+
+@pytest.fixture(autouse=True)
+def no_bug() -> Iterator[None]:
+    """A bug in one IKE SA, which ends it alone, fails the test; not where tests are about that."""
+    handler, log = Bugs(), logging.getLogger("ikeclone.ike")
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
 
 
 def _marked(item: pytest.Item, mark: str) -> bool:

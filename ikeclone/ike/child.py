@@ -98,6 +98,11 @@ class Child:
         """Whether it is in use and neither replaced nor about to go."""
         return self.state in (ChildState.INSTALLED, ChildState.REKEYING)
 
+    def give_way(self) -> None:
+        """Only receive until it is deleted, if that is not so already: another SA takes its place."""
+        if self.lasts:
+            self.enter(ChildState.REKEYED)
+
     def enter(self, state: ChildState) -> None:
         """Change the state; a change that the table does not know is a bug."""
         if state not in TRANSITIONS[self.state]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ikeclone.errors import LocalError, PeerError
 from ikeclone.ike import sharing
 from ikeclone.ike.actions import Kind
-from ikeclone.ike.child import Child, ChildState
+from ikeclone.ike.child import Child
 from ikeclone.ike.established import rekey_after
 from ikeclone.ike.exchange import Payloads
 from ikeclone.ike.informational import DeleteIke, Liveness
@@ -188,8 +188,7 @@ class Reauthentication:
 
 def _give_way(children: Iterable[Child]) -> None:
     for child in children:
-        if child.lasts:
-            child.enter(ChildState.REKEYED)
+        child.give_way()
 
 
 def _delete(former: IkeSa, now: float) -> None:

@@ -107,7 +107,7 @@ class RekeyChild(Exchange):
 
     def _yield(self, new: Child, now: float) -> None:
         """Ours is redundant, so we delete it; the old one is the peer's to delete."""
-        new.enter(ChildState.REKEYED)
+        new.give_way()
         self.sa.enqueue(DeleteChildren(self.sa, (new,)), now)
         if self.old.state is not ChildState.REKEYING:
             return

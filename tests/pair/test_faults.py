@@ -31,6 +31,11 @@ NORTH = TrafficSelector.of(ip_network("192.0.3.0/24"))
 TO_EAST = Path(EAST, WEST)
 
 
+@pytest.fixture
+def no_bug() -> None:
+    """Bugs are what some of these are about."""
+
+
 def failure(side: Side) -> str:
     """The last thing that a side reports as failed."""
     return side.kinds(Kind.FAILED)[-1].text

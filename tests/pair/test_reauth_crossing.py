@@ -13,7 +13,7 @@ from ikeclone.ike.state import State
 from ikeclone.numbers import ExchangeType
 from ikeclone.wire.message import parse_message
 from tests.pair.network import NAME, Network, Side
-from tests.pair.scenario import watched
+from tests.pair.scenario import assert_one_tunnel, by_hand, cross, watched
 from tests.pair.test_reauth import cpus, ike_sas
 from tests.pair.test_sharing import OTHER, agree, both_up, counts, living, tunnel
 
@@ -145,6 +145,19 @@ def test_while_both_rekey_the_ike_sa(seed: int) -> None:
     net.run(120)
     net.assert_consistent()
     assert [ike_sas(side) for side in net.sides] == [[State.ESTABLISHED]] * 2
+
+
+def test_while_both_rekey_the_child_sa() -> None:
+    """The redundant successor comes to an IKE SA that has been replaced: it goes with it, and nothing else does."""
+    net = watched(by_hand())
+    cross(net, "east's request")
+    net.west.rekey(reauth=True)
+    for kind in (ExchangeType.IKE_SA_INIT, ExchangeType.IKE_AUTH):
+        take(net.east, kind)
+        take(net.west, kind, response=True)
+    take(net.east, ExchangeType.CREATE_CHILD_SA, response=True)
+    assert_one_tunnel(net)
+    assert [side.kinds(Kind.IKE_DOWN, Kind.FAILED) for side in net.sides] == [[], []]
 
 
 @pytest.mark.parametrize("first", ["west", "east"])

@@ -11,7 +11,15 @@ from ikeclone.numbers import ExchangeType, NotifyType
 from ikeclone.wire.message import Message, parse_message
 from ikeclone.wire.payloads import KeyExchange, Sa, TsI, TsR
 from tests.pair.network import NAME, Network, Side
-from tests.pair.scenario import assert_carries, assert_nothing, assert_one_tunnel, ike_sa, notifies, watched
+from tests.pair.scenario import (
+    assert_carries,
+    assert_no_child,
+    assert_nothing,
+    assert_one_tunnel,
+    ike_sa,
+    notifies,
+    watched,
+)
 
 CHILD_PAYLOADS = (Sa, TsI, TsR)
 
@@ -137,6 +145,20 @@ def test_an_ike_sa_alone_that_has_got_a_child_sa_keeps_it() -> None:
     net.west.rekey(reauth=True)
     net.run(120)
     assert_one_tunnel(net)
+
+
+def test_an_ike_sa_alone_stays_so_when_the_peer_authenticates_anew() -> None:
+    """Whoever asks for it, neither side then wants the Child SA that IKE_AUTH does without."""
+    both = {"clones": 0, "childless": Childless.PREFER}
+    net = Network(west=both, east=both)
+    for side in (net.west, net.east):
+        side.up(ike_only=True)
+        net.run(5)
+    net.east.rekey(reauth=True)
+    net.run(120)
+    assert_no_child(net)
+    assert ike_sa(net.west).initiator is False
+    assert not net.west.kinds(Kind.CHILD_UP) + net.east.kinds(Kind.CHILD_UP)
 
 
 def test_an_ike_sa_alone_with_a_peer_that_does_not_take_it() -> None:
