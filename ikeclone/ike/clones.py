@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from itertools import count
 
 from ikeclone.ike.child import Child, ChildState
@@ -140,11 +140,7 @@ class Clones:
         """The SA that sends for this CPU, bound to it or, with None, unbound."""
         return next((c for c in self if c.cpu == cpu and c.active), None)
 
-    def successor(self, child: Child, going: Collection[int] = ()) -> Child | None:
-        """Who sends for the child's CPU when it goes: the newest one that is left, one that lasts if possible.
-
-        `going` are the inbound SPIs of those that go with it.
-        """
+    def successor(self, child: Child) -> Child | None:
+        """Who sends for the child's CPU when it goes: the newest one that is left, one that lasts if possible."""
         others = [c for c in self if c.cpu == child.cpu and c is not child and c.state is not ChildState.DELETING]
-        left = [c for c in others if c.inbound_spi not in going]
-        return max(left, key=lambda c: (c.instance == child.instance, c.lasts, c.serial), default=None)
+        return max(others, key=lambda c: (c.instance == child.instance, c.lasts, c.serial), default=None)

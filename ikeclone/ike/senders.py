@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 
 from ikeclone.backend import Counters
 from ikeclone.ike.actions import ActivateChild, DeactivateChild
-from ikeclone.ike.child import Child
+from ikeclone.ike.child import Child, ChildState
 from ikeclone.ike.clones import Clones
 from ikeclone.ike.host import Host
 from ikeclone.ike.sa import IkeSa
@@ -31,16 +31,20 @@ class Senders:
         self._host.emit(ActivateChild(child.inbound_spi))
 
     def leave(self, going: Collection[int]) -> None:
-        """The IKE SA with these Child SAs is about to go: send on those of another one, if there is another."""
-        if any(child.cpu is None and child.inbound_spi not in going for child in self._clones):
-            for child in [c for c in self._clones if c.inbound_spi in going]:
-                self.deactivate(child, going)
+        """The IKE SA with these Child SAs is about to go: send on those of another one, if one stays."""
+        left = [child for child in self._clones if child.state is not ChildState.DELETING]
+        if any(child.cpu is None and child.inbound_spi not in going for child in left):
+            leaving = [child for child in left if child.inbound_spi in going]
+            for child in leaving:
+                child.enter(ChildState.DELETING)
+            for child in leaving:
+                self.deactivate(child)
 
-    def deactivate(self, child: Child, going: Collection[int] = ()) -> None:
-        """Send on this SA no more, but on another one of its CPU that is not `going`, else on the fallback."""
+    def deactivate(self, child: Child) -> None:
+        """Send on this SA no more, but on another one of its CPU, else on the fallback."""
         if not child.active:
             return
-        if (heir := self._clones.successor(child, going)) is not None:
+        if (heir := self._clones.successor(child)) is not None:
             self.activate(heir)
         else:
             child.active = False

@@ -9,9 +9,10 @@ from ikeclone.errors import InvalidSyntax
 from ikeclone.ike.actions import Kind
 from ikeclone.ike.state import State
 from ikeclone.numbers import ExchangeType, NotifyType
+from ikeclone.wire.message import parse_message
 from ikeclone.wire.payloads import Notify
 from tests.pair.network import NAME, WEST, Network, Side
-from tests.pair.scenario import assert_one_tunnel, by_hand, ike_sa
+from tests.pair.scenario import assert_one_tunnel, by_hand, delete, ike_sa, watched
 from tests.pair.test_rekey import ping_everything
 
 SHORT = Timing(ike_lifetime=300, child_lifetime=3600, margin=30, retransmit_timeout=20)
@@ -112,6 +113,26 @@ def test_the_notify_has_the_lifetime_in_seconds() -> None:
     net.east.take()
     (notify,) = [n for n in net.west.read().all(Notify) if n.type is NotifyType.AUTH_LIFETIME]
     assert int.from_bytes(notify.data, "big") == 300
+
+
+def test_an_ike_sa_that_is_being_deleted_is_sent_on_no_more() -> None:
+    """The peer has deleted it already, and its response is lost; meanwhile a clone of the new one goes."""
+    net = watched(with_clones())
+    former = ike_sa(net.west)
+
+    def drop(data: bytes) -> bool:
+        header = parse_message(data).header
+        return header.initiator_spi == former.spi_i and header.response
+
+    net.link.drop = drop
+    net.west.rekey(reauth=True)
+    net.run(5)
+    assert former.state is State.DELETING
+    assert former.spi_i not in [sa.spi_i for sa in net.east.endpoint.ike_sas() if sa.state is not State.DEAD]
+    (clone,) = [child for child in net.west.children if child.cpu == 0 and child.lasts]
+    delete(net.west, clone)
+    ping_everything(net, 1.0)
+    assert net.lost_packets == []
 
 
 def test_both_sides_authenticate_anew_at_once() -> None:
