@@ -96,7 +96,8 @@ class Policy:
 
     `source` is the address that this host's own packets into the tunnel carry, or None to leave it to the system.
     `addresses` are this host's inside the tunnel, given by the peer: it has them for as long as it has the policy, and
-    its packets carry them.
+    its packets carry them. `whole` is the connection that this one is a part of: where the traffic of several of its
+    Child SAs overlaps, it is the peer that chooses one, and each has to be taken (RFC 4301 section 5.2).
     """
 
     connection: str
@@ -107,6 +108,7 @@ class Policy:
     source: IPAddress | None = None
     handling: Handling = field(default_factory=Handling)
     addresses: tuple[IPAddress, ...] = ()
+    whole: str | None = None
 
     def source_for(self, version: int) -> IPAddress | None:
         """What this host's own packets of a version of IP carry, None to leave it to the system."""
@@ -120,7 +122,7 @@ class ChildSa:
     `cpu` None makes it the connection's fallback: it carries the packets of every CPU that has no clone, each of which
     raises an Acquire if `clones` are to be had. The outbound SA is used from `activate` on. `replaces` is the inbound
     SPI of the SA that this one rekeys. When either direction reaches the soft and then the hard one of its `limits`,
-    which the sequence numbers are among, the data plane raises an Expire.
+    which the sequence numbers are among, the data plane raises an Expire. `whole` is as a policy's.
     """
 
     connection: str
@@ -140,6 +142,7 @@ class ChildSa:
     clones: bool = True
     handling: Handling = field(default_factory=Handling)
     limits: Limits = field(default_factory=Limits)
+    whole: str | None = None
 
 
 @dataclass(slots=True)

@@ -122,6 +122,7 @@ class Children:
             clones=agreement.per_resource,
             handling=self._connection.handling,
             limits=child.limits,
+            whole=self._tunnel.parts.whole_of(self._tunnel),
         )
 
     def remove(self, sa: IkeSa, child: Child, now: float, *, by_peer: bool = False) -> None:
@@ -203,6 +204,7 @@ class Children:
             connection.local.source,
             connection.handling,
             self._tunnel.irac.addresses,
+            self._tunnel.parts.whole_of(self._tunnel),
         )
         self._host.emit(Route(self._policy))
 

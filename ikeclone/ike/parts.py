@@ -50,6 +50,10 @@ class Parts:
         """The connection as the configuration has it."""
         return self.whole.template or self.whole
 
+    def whole_of(self, tunnel: Tunnel) -> str | None:
+        """The name of the connection that a tunnel is only a part of."""
+        return None if tunnel is self.whole else self.whole.connection.name
+
     def under(self, tunnel: Tunnel) -> tuple[Tunnel, ...]:
         """All that goes up and down with one of them: everything with the connection, a part alone."""
         return self.family if tunnel is self.whole else (tunnel,)

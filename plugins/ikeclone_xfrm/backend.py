@@ -113,13 +113,15 @@ class XfrmBackend:
         await self._connections.route(policy, self._running())
 
     async def unroute(self, connection: str) -> None:
-        if self._connections.trap(connection) is not None:
+        trap = self._connections.trap(connection)
+        if trap is not None:
             await self._connections.unroute(connection, self._running())
-        self._left(connection)
+        self._left(connection, trap.policy.whole if trap is not None else None)
 
     async def install(self, sa: ChildSa) -> None:
         self._connections.check(sa.connection)
-        pair = Pair(sa, self._connections.reqid(sa.connection), self._kernel, await self._place(sa))
+        reqid, whole = self._connections.reqid(sa.connection), self._connections.whole(sa)
+        pair = Pair(sa, reqid, self._kernel, await self._place(sa), whole)
         self._reserved.discard(sa.inbound_spi)
         await self._put(pair, pair.inbound)
         self._pairs.put(pair)
@@ -152,7 +154,7 @@ class XfrmBackend:
             self._tasks.start(self._linger(pair))
         else:
             await self._drop(pair)
-        self._left(pair.sa.connection)
+        self._left(pair.sa.connection, pair.sa.whole)
         await self._changed(pair.sa.connection)
 
     async def move(self, inbound_spi: int, path: Path, udp_encapsulation: bool) -> None:
@@ -204,8 +206,12 @@ class XfrmBackend:
         self._tasks.start(self._larvae.wait(larval, self._xfrm))
 
     def trap_of(self, reqid: int) -> Trap | None:
-        """The trap whose policies have this reqid."""
+        """The trap of the packets that leave with this reqid."""
         return self._connections.trap_of(reqid)
+
+    def traps_with(self, reqid: int) -> list[Trap]:
+        """All traps with policies of this reqid."""
+        return self._connections.traps_with(reqid)
 
     def sa_of(self, key: Key) -> ChildSa | None:
         """The Child SA that a state belongs to."""
@@ -251,10 +257,11 @@ class XfrmBackend:
         self._expired -= {(spi, True), (spi, False)}
         return self._pairs.pop(spi)
 
-    def _left(self, connection: str) -> None:
-        """A connection has less than before."""
-        if not any(pair.sa.connection == connection for pair in self._pairs):
-            self._connections.left(connection)
+    def _left(self, *connections: str | None) -> None:
+        """A connection, and what it is a part of, have less than before."""
+        for name in connections:
+            if name is not None and not any(name in (pair.sa.connection, pair.sa.whole) for pair in self._pairs):
+                self._connections.left(name)
 
     async def _changed(self, connection: str) -> None:
         """A connection's states are others: if it wants clones, there is reason to raise acquires for single CPUs."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ikeclone.backend import BackendError, Policy
+from ikeclone.backend import BackendError, ChildSa, Policy
 from ikeclone_xfrm.reqids import Reqids
 from ikeclone_xfrm.session import Session
 from ikeclone_xfrm.trap import Trap
@@ -23,9 +23,13 @@ class Connections:
         """What a connection's states and policies have in common."""
         return self._reqids.of(connection)
 
+    def whole(self, of: Policy | ChildSa) -> int | None:
+        """The reqid of the connection that this is a part of: its parts have in common what receives."""
+        return self._reqids.of(of.whole) if of.whole is not None else None
+
     def left(self, connection: str) -> None:
-        """A connection has no states any more."""
-        if connection not in self._traps:
+        """A connection and its parts have no states any more."""
+        if not any(connection in (trap.policy.connection, trap.policy.whole) for trap in self._traps.values()):
             self._reqids.give_back(connection)
 
     def trap(self, connection: str) -> Trap | None:
@@ -33,8 +37,12 @@ class Connections:
         return self._traps.get(connection)
 
     def trap_of(self, reqid: int) -> Trap | None:
-        """The trap whose policies have this reqid."""
+        """The trap of the packets that leave with this reqid."""
         return next((trap for trap in self._traps.values() if trap.reqid == reqid), None)
+
+    def traps_with(self, reqid: int) -> list[Trap]:
+        """All traps with policies of this reqid."""
+        return [trap for trap in self._traps.values() if reqid in (trap.reqid, trap.whole)]
 
     def traps(self) -> list[Trap]:
         return list(self._traps.values())
@@ -44,7 +52,8 @@ class Connections:
         name = policy.connection
         trap = self._traps.get(name)
         if trap is None:
-            trap = self._traps[name] = Trap(session.shelf, policy, self.reqid(name), self._rearm)
+            whole = self.whole(policy)
+            trap = self._traps[name] = Trap(session.shelf, policy, self.reqid(name), self._rearm, whole)
         self._refused.pop(name, None)
         try:
             await session.placement.route(trap, policy)

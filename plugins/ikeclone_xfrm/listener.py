@@ -29,6 +29,7 @@ class Audience(Protocol):
     def expired(self, spi: int, *, hard: bool) -> None: ...
     def waits(self, larval: Larval) -> None: ...
     def trap_of(self, reqid: int) -> Trap | None: ...
+    def traps_with(self, reqid: int) -> list[Trap]: ...
     def sa_of(self, key: Key) -> ChildSa | None: ...
     def lost(self, spis: tuple[int, ...], reason: str) -> None: ...
     async def resynchronise(self, reason: str) -> None: ...
@@ -80,7 +81,7 @@ class Listener:
             case Msg.DELSA:
                 self._deleted(message)
             case Msg.DELPOLICY:
-                if (trap := self._trap(message)) is not None:
+                for trap in self._audience.traps_with(_reqid(message)):
                     log.warning("%s: somebody deleted a policy in the kernel: it is put back", trap.policy.connection)
                     await self._restore(trap)
             case Msg.FLUSHSA:
@@ -90,7 +91,7 @@ class Listener:
                 await self._resynchronise("somebody flushed the kernel's policies")
 
     async def _acquire(self, message: Any) -> None:
-        trap = self._trap(message)
+        trap = self._audience.trap_of(_reqid(message))
         if trap is None:
             return
         cpu = message.get_attr("XFRMA_SA_PCPU")
@@ -103,10 +104,6 @@ class Listener:
                 await trap.disarm()
             except BackendError as error:
                 log.warning("%s: %s", trap.policy.connection, error)
-
-    def _trap(self, message: Any) -> Trap | None:
-        template = message.get_attr("XFRMA_TMPL")
-        return self._audience.trap_of(template["reqid"]) if template is not None else None
 
     def _expire(self, message: Any) -> None:
         sa = self._audience.sa_of(key_of(message["state"]["id"]))
@@ -136,3 +133,9 @@ class Listener:
             await self._audience.resynchronise(reason)
         except BackendError as error:
             log.warning("the kernel's states are not known: %s", error)
+
+
+def _reqid(message: Any) -> int:
+    """That of a policy's template; 0, which is nobody's, without one."""
+    template = message.get_attr("XFRMA_TMPL")
+    return template["reqid"] if template is not None else 0

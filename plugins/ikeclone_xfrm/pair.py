@@ -22,16 +22,17 @@ class Pair:
     inbound: Half
     outbound: Half
 
-    def __init__(self, sa: ChildSa, reqid: int, kernel: Kernel, place: Place) -> None:
+    def __init__(self, sa: ChildSa, reqid: int, kernel: Kernel, place: Place, whole: int | None = None) -> None:
         """Raises BackendError when the kernel cannot have such an SA."""
         self.sa = sa
-        self.inbound = Half(inbound(sa, reqid, kernel), Direction.IN, place)
+        self.inbound = Half(inbound(sa, whole or reqid, kernel), Direction.IN, place)
         self.outbound = Half(outbound(sa, reqid, kernel), Direction.OUT, place)
 
     def moved(self, path: Path, udp_encapsulation: bool, kernel: Kernel, place: Place) -> Pair:
         """The same SA between other addresses or ports, in UDP or not."""
         sa = replace(self.sa, path=path, udp_encapsulation=udp_encapsulation)
-        return Pair(sa, self.inbound.state.fields["reqid"], kernel, place)
+        whole, reqid = (half.state.fields["reqid"] for half in (self.inbound, self.outbound))
+        return Pair(sa, reqid, kernel, place, whole)
 
     def counters(self, states: Mapping[Key, Any], boot: float) -> Counters:
         """What both halves carried, those that are in the kernel (`states`) and those that were.

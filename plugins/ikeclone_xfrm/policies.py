@@ -27,9 +27,12 @@ def is_ours(reqid: int) -> bool:
     return reqid & REQID_MASK == REQID_BASE
 
 
-def messages(policy: Policy, reqid: int, *, acquire_per_cpu: bool = False, card: Card | None = None) -> list[Message]:
+def messages(
+    policy: Policy, reqid: int, whole: int | None = None, *, acquire_per_cpu: bool = False, card: Card | None = None
+) -> list[Message]:
     """What UPDPOLICY wants to know of each policy that makes up a connection's: out, in and forwarded.
 
+    A part's traffic leaves by states with its own reqid, and may come in by any with that of the `whole`.
     With `acquire_per_cpu`, a packet on a CPU without a state of its own raises an acquire although there is a
     fallback. A `card` applies them instead of the kernel: it sees packets first, so they have to come before all
     others. What it has let in, the kernel's policy for forwarding takes. Raises BackendError for selectors that the
@@ -44,7 +47,7 @@ def messages(policy: Policy, reqid: int, *, acquire_per_cpu: bool = False, card:
         rank = priority(selector, on_card=card is not None) if handling.priority is None else handling.priority
         template = _template(path.local, path.remote, reqid, policy.mode)
         found.append(_message(selector, PolicyDirection.OUT, rank, template, marks[1] + place, flags))
-        template = _template(path.remote, path.local, reqid, policy.mode)
+        template = _template(path.remote, path.local, whole or reqid, policy.mode)
         incoming = (PolicyDirection.IN, PolicyDirection.FWD)[: 2 if policy.mode is Mode.TUNNEL else 1]
         for direction in incoming:
             more = marks[0] + (place if direction is PolicyDirection.IN else [])

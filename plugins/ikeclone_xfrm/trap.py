@@ -29,8 +29,11 @@ class Trap:
     routes that sockets keep, with the states in them: so streams change to a new clone.
     """
 
-    def __init__(self, shelf: Shelf, policy: Policy, reqid: int, spawn: Callable[[Trap], None]) -> None:
-        self.policy, self.reqid = policy, reqid
+    def __init__(
+        self, shelf: Shelf, policy: Policy, reqid: int, spawn: Callable[[Trap], None], whole: int | None = None
+    ) -> None:
+        """`whole` is the reqid of the connection that this one is a part of."""
+        self.policy, self.reqid, self.whole = policy, reqid, whole
         self._shelf, self._spawn = shelf, spawn
         self.card: Card | None = None
         self._installed: list[Message] = []
@@ -43,7 +46,7 @@ class Trap:
 
     async def install(self, policy: Policy, card: Card | None = None) -> None:
         """Take this policy's traffic, in place of the former's, on a card if that is named; raises BackendError."""
-        wanted = messages(policy, self.reqid, acquire_per_cpu=self._armed, card=card)
+        wanted = messages(policy, self.reqid, self.whole, acquire_per_cpu=self._armed, card=card)
         async with self._changing:
             self.card = card
             before, self.policy = self._installed, policy
@@ -109,7 +112,7 @@ class Trap:
             if not self._installed:
                 return
             self._armed = armed
-            wanted = messages(self.policy, self.reqid, acquire_per_cpu=armed, card=self.card)
+            wanted = messages(self.policy, self.reqid, self.whole, acquire_per_cpu=armed, card=self.card)
             await self._update([message for message in wanted if outgoing(message)])
             self._installed = wanted
 

@@ -244,3 +244,10 @@ def test_reports_show_a_part_with_its_connection() -> None:
     ]
     assert FIRST_PART in tunnel(net.west, NAME).parts
     assert SECOND_PART not in tunnel(net.west, NAME).parts
+
+
+def test_the_data_plane_knows_what_is_a_part_of_what() -> None:
+    net = two_for_one(PART, FIRST)
+    wholes = {sa.connection: sa.whole for sa in net.west.backend.installed.values()}
+    assert wholes == {NAME: None, FIRST_PART: NAME}
+    assert {name: policy.whole for name, policy in net.west.backend.policies.items()} == wholes

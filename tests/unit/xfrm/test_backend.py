@@ -351,3 +351,41 @@ class TestCards:
         kernel.takes = lambda flags: False
         with pytest.raises(BackendError, match="lo refuses nic-offload=packet: the card is full"):
             await backend.install(sa)
+
+
+async def test_parts_send_by_their_own_states_and_receive_by_those_of_all(
+    backend: XfrmBackend, kernel: Dictionary
+) -> None:
+    """Somebody's own policies lead to the wider of two Child SAs that a packet fits."""
+    part = successor(SA, 0x20000, connection="gw[1]", whole="gw")
+    other = successor(SA, 0x30000, connection="other")
+    for sa in (SA, part, other):
+        await backend.route(replace(POLICY, connection=sa.connection, whole=sa.whole))
+        await backend.install(sa)
+        await backend.activate(sa.inbound_spi)
+    reqids = {state["id"]["spi"]: state["reqid"] for state in kernel.states.values()}
+    assert reqids[SA.inbound_spi] == reqids[part.inbound_spi] == reqids[SA.outbound_spi]
+    assert len({reqids[sa.outbound_spi] for sa in (SA, part, other)}) == 3
+    assert reqids[other.inbound_spi] == reqids[other.outbound_spi]
+    (trap,) = [trap for trap in backend._connections.traps() if trap.policy.connection == "gw[1]"]
+    assert [more["TMPL"]["reqid"] for _, more in ((f, dict(a)) for f, a in trap._installed)] == [
+        reqids[part.outbound_spi], reqids[SA.inbound_spi], reqids[SA.inbound_spi]
+    ]  # fmt: skip
+    assert {trap.policy.connection for trap in backend.traps_with(reqids[SA.inbound_spi])} == {"gw", "gw[1]"}
+    await backend.move(part.inbound_spi, replace(part.path, remote=ip_address("192.1.2.99")), False)
+    assert {state["id"]["spi"]: state["reqid"] for state in kernel.states.values()} == reqids
+
+
+async def test_a_reqid_stays_as_long_as_a_part_has_it(backend: XfrmBackend) -> None:
+    part = successor(SA, 0x20000, connection="gw[1]", whole="gw")
+    for sa in (SA, part):
+        await backend.route(replace(POLICY, connection=sa.connection, whole=sa.whole))
+        await backend.install(sa)
+    reqid = backend._connections.reqid("gw")
+    await backend.remove(SA.inbound_spi)
+    await backend.unroute("gw")
+    assert backend._connections.reqid("gw") == reqid
+    await backend.unroute("gw[1]")
+    assert backend._connections.reqid("gw") == reqid
+    await backend.remove(part.inbound_spi)
+    assert backend._connections.reqid("gw") != reqid

@@ -64,6 +64,9 @@ class Audience:
     def trap_of(self, reqid: int) -> Trap | None:
         return self.trap if reqid == REQID else None
 
+    def traps_with(self, reqid: int) -> list[Trap]:
+        return [self.trap] if reqid == REQID else []
+
     def sa_of(self, key: Key) -> ChildSa | None:
         known = {(packed(WEST).ljust(16, b"\0"), SA.inbound_spi), (packed(EAST).ljust(16, b"\0"), SA.outbound_spi)}
         return SA if key in known else None
