@@ -116,10 +116,10 @@ class TwoEndpoints(RuleBasedStateMachine):
             side.endpoint.add(side.others[0], self.net.now)
             self.net.settle(side)
         self.taken_down = {(side, name): False for side in self.net.sides for name in side.endpoint.tunnels}
-        self.lasting, self.steady = lasting, False
+        self.lasting, self.steady = lasting, set[str]()
         self.net.watch = self.assert_accepted
-        if lasting:
-            self.net.west.up()
+        for name in self.net.west.endpoint.tunnels if lasting else ():
+            self.net.west.up(name)
             self.net.run(5)
 
     def side(self, name: str) -> Side:
@@ -134,26 +134,28 @@ class TwoEndpoints(RuleBasedStateMachine):
             self.taken_down[self.side(name), which] = False
 
     @invariant()
-    def note_whether_steady(self) -> None:
-        """A tunnel that is up on both sides: from now on packets get through, until it goes down."""
-        if not hasattr(self, "net") or self.steady or not self.net.quiet:
-            return
-        self.steady = all(accepted(side, cpu) for side in self.net.sides for cpu in side.backend.cpus())
-        for side in self.net.sides:
-            side.reports.clear()
+    def note_what_is_steady(self) -> None:
+        """Connections that are up on both sides: from now on their packets get through, until they go down."""
+        if hasattr(self, "net") and self.net.quiet:
+            self.steady |= {which for which in self.net.west.endpoint.tunnels if self.carries(which)}
+            for side in self.net.sides:
+                side.reports.clear()
+
+    def carries(self, which: str) -> bool:
+        """Whether each CPU of both sides has an SA that the peer accepts."""
+        return all(accepted(side, cpu, which) for side in self.net.sides for cpu in side.backend.cpus())
 
     def assert_accepted(self) -> None:
-        """At every moment each CPU has an SA that the peer accepts; not when an end gave the other up."""
+        """At every moment that is so; not when an end gave the other up."""
         reports = [report for side in self.net.sides for report in side.reports]
         if any(report.kind is Kind.IKE_DOWN or "given up" in report.text for report in reports):
-            self.steady = False
-        if self.steady:
-            assert all(accepted(side, cpu) for side in self.net.sides for cpu in side.backend.cpus())
+            self.steady.clear()
+        assert all(self.carries(which) for which in self.steady)
 
     @precondition(lambda self: not self.lasting)
     @rule(name=west_or_east, which=names)
     def down(self, name: str, which: str) -> None:
-        self.steady = False
+        self.steady.discard(which)
         with contextlib.suppress(LocalError):
             self.side(name).down(which)
             self.taken_down[self.side(name), which] = True
@@ -181,7 +183,7 @@ class TwoEndpoints(RuleBasedStateMachine):
     @precondition(lambda self: not self.lasting)
     @rule(name=west_or_east)
     def restart(self, name: str) -> None:
-        self.steady = False
+        self.steady.clear()
         self.side(name).start()
         self.taken_down |= {(side, which): False for side, which in self.taken_down if side is self.side(name)}
 
