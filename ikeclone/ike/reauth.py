@@ -21,8 +21,8 @@ from ikeclone.wire.payloads import Notify
 if TYPE_CHECKING:
     from ikeclone.ike.tunnel import Tunnel
 
-# Seconds that a peer has for making its clones anew and for deleting the IKE SA that it has replaced, if it may not
-# repeat its requests for longer than that.
+# Seconds that a peer has for making its clones anew; and for deleting the IKE SA that it has replaced, beside those
+# for which it may repeat its requests, or after which it makes another one.
 PATIENCE = 30.0
 
 
@@ -111,10 +111,13 @@ class Reauthentication:
         if notify is not None and len(notify.data) == 4:
             self._within(float(int.from_bytes(notify.data, "big")), now)
 
-    def failed(self, now: float, reason: str) -> None:
-        """There is no new IKE SA: the one there is goes on, and if it must be replaced, we try again."""
+    def failed(self, now: float, reason: str, *, unanswered: bool = False) -> None:
+        """There is no new IKE SA: the one there is goes on, and if it must be replaced, we try again.
+
+        It must as well if IKE_AUTH got no answer: the peer may have given one, and will end the former IKE SA.
+        """
         self._tunnel.note(Kind.FAILED, reason)
-        if self._tunnel.connection.reauth and self._tunnel.wanted:
+        if unanswered or (self._tunnel.connection.reauth and self._tunnel.wanted):
             self._timers.set(self._tunnel, "reauth", now + self._tunnel.revival.next_delay(), self._start)
 
     def take_over(self, new: IkeSa, now: float) -> None:
@@ -173,7 +176,7 @@ class Reauthentication:
         former.requests.drop_waiting()
         former.retire(now)
         _give_way(former.children.values())
-        patience = max(PATIENCE, self._tunnel.connection.timing.retransmit_timeout)
+        patience = PATIENCE + self._tunnel.connection.timing.retransmit_timeout
         self._timers.set(former, "expire", now + patience, lambda at: _delete(former, at))
 
     def bequeath(self, former: IkeSa, now: float) -> None:

@@ -78,7 +78,7 @@ class Succession:
             if not peer_dead:
                 tunnel.resumption.forget()
         elif sa.established < 0 and sa.initiator and tunnel.usable:
-            tunnel.reauth.failed(now, reason)
+            tunnel.reauth.failed(now, reason, unanswered=peer_dead)
             return
         elif tunnel.ike is None and sa.established < 0 and sa.initiator:
             tunnel.revival.failed(reason, now)

@@ -9,7 +9,7 @@ from ikeclone.errors import InvalidSyntax
 from ikeclone.ike.actions import Kind
 from ikeclone.ike.state import State
 from ikeclone.numbers import ExchangeType, NotifyType
-from ikeclone.wire.message import parse_message
+from ikeclone.wire.message import parse_header, parse_message
 from ikeclone.wire.payloads import Notify
 from tests.pair.network import NAME, WEST, Network, Side
 from tests.pair.scenario import assert_one_tunnel, by_hand, delete, ike_sa, watched
@@ -170,7 +170,7 @@ def test_a_peer_that_does_not_delete_the_old_ike_sa_is_not_waited_for_long(monke
     net.west.rekey(reauth=True)
     net.run(1)
     assert sorted(state.name for state in ike_sas(net.east)) == ["ESTABLISHED", "REKEYED"]
-    net.run(60)
+    net.run(100)
     assert [ike_sas(side) for side in net.sides] == [[State.ESTABLISHED]] * 2
     net.assert_consistent()
 
@@ -234,3 +234,19 @@ def test_the_new_ike_sa_is_rekeyed_before_the_old_one_is_deleted() -> None:
     east.take()
     assert len(east.children) == 3
     assert_one_tunnel(net)
+
+
+def test_one_that_was_given_up_before_the_answer_came_is_tried_again() -> None:
+    """The peer has the new IKE SA, and would end the former one: we have no other."""
+    net = with_clones(timing=SHORT)
+    net.link.drop = lambda data: (header := parse_header(data)).exchange is ExchangeType.IKE_AUTH and header.response
+    net.west.rekey(reauth=True)
+    net.run_until(lambda: bool(net.west.kinds(Kind.FAILED)))
+    assert [len(ike_sas(side)) for side in net.sides] == [1, 2]
+    net.link.drop = lambda data: False
+    net.run(150)
+    assert [ike_sas(side) for side in net.sides] == [[State.ESTABLISHED]] * 2
+    assert not net.west.kinds(Kind.IKE_DOWN)
+    net.assert_consistent()
+    ping_everything(net, 1)
+    assert net.lost_packets == []
