@@ -228,12 +228,14 @@ class XfrmBackend:
     async def resynchronise(self, reason: str) -> None:
         """Compare what we believe with what the kernel has, and put it right; raises BackendError."""
         before = self._pairs.present()
-        there = {key_of(state["id"]) for state in await self._xfrm.dump(Msg.GETSA)}
+        states = await self._xfrm.dump(Msg.GETSA)
+        there = {key_of(state["id"]) for state in states}
         # What came or went while the kernel was read, is not gone.
         if gone := self._pairs.owners((before & self._pairs.present()) - there):
             self.lost(gone, reason)
         for trap in self._connections.traps():
             await trap.restore()
+        await self._larvae.end_unheard(states, self._xfrm)
 
     # Within
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final
@@ -19,7 +19,7 @@ from typing import Any, Final
 from ikeclone.backend import BackendError, ChildSa, TrafficSelector
 from ikeclone_xfrm.errors import NotThere
 from ikeclone_xfrm.numbers import Msg
-from ikeclone_xfrm.policies import naming
+from ikeclone_xfrm.policies import is_ours, naming
 from ikeclone_xfrm.selectors import packet
 from ikeclone_xfrm.states import Attributes, Fields
 from ikeclone_xfrm.structs import packed
@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 
 PATIENCE: Final = 1.0  # seconds
 _FIRST_SPI, _LAST_SPI = 0x100, 0xFFFFFFFF
+_KEPT: Final = ("id", "saddr", "seq", "reqid", "family", "mode")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +62,7 @@ class Larval:
 
     async def end(self, xfrm: AsyncXfrm) -> None:
         """Have the kernel wait no more; raises XfrmError."""
-        with suppress(NotThere):
-            name = await identify(xfrm, self.fields, self.attributes)
-            await xfrm.change(Msg.DELSA, {**name, "family": self.fields["family"]}, self.attributes)
+        await _end(self.fields, self.attributes, [], xfrm)
 
 
 class Larvae:
@@ -91,12 +90,31 @@ class Larvae:
         if larval is not None:
             self._waiting.pop(larval.seq, None)
 
+    async def end_unheard(self, states: Iterable[Any], xfrm: AsyncXfrm) -> None:
+        """Of all states, end the larval ones whose acquires have not reached us; raises XfrmError."""
+        for state in states:
+            if is_larval(state) and is_ours(state["reqid"]) and state["seq"] not in self._waiting:
+                await end(state, xfrm)
+
     def clear(self) -> None:
         self._waiting.clear()
 
 
-async def identify(xfrm: AsyncXfrm, fields: Fields, attributes: Attributes) -> Fields:
-    """The struct xfrm_id of a larval state. It has no SPI yet, and is given one. Raises XfrmError."""
+def is_larval(state: Any) -> bool:
+    """Whether a state stands for an acquire: it has no SPI yet."""
+    return not state["id"]["spi"]
+
+
+async def end(state: Any, xfrm: AsyncXfrm) -> None:
+    """End a larval state that the kernel has; it is no error if it has gone. Raises XfrmError."""
+    cpu = state.get_attr("XFRMA_SA_PCPU")
+    place = [] if cpu is None else [("SA_PCPU", cpu)]
+    await _end({key: state[key] for key in _KEPT}, naming(state), place, xfrm)
+
+
+async def _end(fields: Fields, attributes: Attributes, place: Attributes, xfrm: AsyncXfrm) -> None:
+    """DELSA takes a state by its SPI: first it has to be given one."""
     wanted = {"info": fields, "min": _FIRST_SPI, "max": _LAST_SPI}
-    name: Fields = (await xfrm.fetch(Msg.ALLOCSPI, wanted, attributes))["id"]
-    return name
+    with suppress(NotThere):
+        name = (await xfrm.fetch(Msg.ALLOCSPI, wanted, [*attributes, *place]))["id"]
+        await xfrm.change(Msg.DELSA, {**name, "family": fields["family"]}, attributes)

@@ -5,11 +5,10 @@ from __future__ import annotations
 from contextlib import suppress
 
 from ikeclone_xfrm.errors import NotThere
-from ikeclone_xfrm.larval import identify
+from ikeclone_xfrm.larval import end, is_larval
 from ikeclone_xfrm.messages import XfrmMessage
 from ikeclone_xfrm.numbers import Msg
 from ikeclone_xfrm.policies import is_ours, naming
-from ikeclone_xfrm.states import Fields
 from ikeclone_xfrm.xfrm import AsyncXfrm
 
 
@@ -29,16 +28,13 @@ async def sweep(xfrm: AsyncXfrm) -> int:
     for state in await xfrm.dump(Msg.GETSA):
         if is_ours(state["reqid"]):
             with suppress(NotThere):
-                await xfrm.change(Msg.DELSA, await _identity(xfrm, state), naming(state))
+                await _remove(xfrm, state)
                 count += 1
     return count
 
 
-async def _identity(xfrm: AsyncXfrm, state: XfrmMessage) -> Fields:
-    """What a state is known by, be it one of a Child SA or a larval one, for which an acquire is under way."""
-    name = state["id"]
-    if not name["spi"]:
-        cpu = state.get_attr("XFRMA_SA_PCPU")
-        kept = {key: state[key] for key in ("id", "saddr", "seq", "reqid", "family", "mode")}
-        name = await identify(xfrm, kept, [*naming(state), *([] if cpu is None else [("SA_PCPU", cpu)])])
-    return {**name, "family": state["family"]}
+async def _remove(xfrm: AsyncXfrm, state: XfrmMessage) -> None:
+    if is_larval(state):
+        await end(state, xfrm)
+    else:
+        await xfrm.change(Msg.DELSA, {**state["id"], "family": state["family"]}, naming(state))

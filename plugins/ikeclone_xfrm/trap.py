@@ -51,10 +51,13 @@ class Trap:
             self.card = card
             before, self.policy = self._installed, policy
             await self._shelf.refuse_company(_beside(wanted, before))
+            going = _beside(before, wanted)
+            # If the kernel refuses some, the others are there, and have to be taken out one day.
+            self._installed = [*wanted, *going]
             await self._update(wanted)
+            while going:
+                await self._shelf.take(self, going.pop())
             self._installed = wanted
-            for former in _beside(before, wanted):
-                await self._shelf.take(self, former)
 
     async def restore(self) -> None:
         """Put back what somebody may have taken out of the kernel; raises BackendError."""

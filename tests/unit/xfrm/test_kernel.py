@@ -205,6 +205,24 @@ def test_what_nothing_answers_is_asked_again(
     in_namespace(check())
 
 
+def test_after_lost_news_the_next_packet_asks_again(in_namespace: Run) -> None:
+    async def check() -> None:
+        xfrm, ear = await connected(), AsyncXfrm()
+        await ear.bind(groups=1)
+        await Trap(Shelf(xfrm), POLICY, REQID, lambda _: None).install(POLICY)
+        send()
+        (larval,) = await xfrm.dump(Msg.GETSA)
+        await Larvae().end_unheard([larval], xfrm)
+        assert await xfrm.dump(Msg.GETSA) == []
+        send()
+        (another,) = await xfrm.dump(Msg.GETSA)
+        assert another["seq"] > larval["seq"]
+        for closable in (ear, xfrm):
+            closable.close()
+
+    in_namespace(check())
+
+
 def test_when_news_are_lost_the_kernel_is_looked_at(in_namespace: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """The receive buffer is as small as the kernel lets it be, and nobody reads meanwhile."""
     monkeypatch.setattr(module, "_BUFFER", 1)

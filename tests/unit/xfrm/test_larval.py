@@ -101,3 +101,25 @@ async def test_what_cannot_be_ended_is_logged_unless_it_is_gone(
     monkeypatch.setattr(module, "PATIENCE", 0.01)
     await Larvae().wait(waiting(), cast("AsyncXfrm", Requests(code)))
     assert ("goes on waiting" in caplog.text) is logged
+
+
+class Found(dict[str, Any]):
+    """A state as the kernel dumps it."""
+
+    def __init__(self, seq: int, reqid: int = REQID, spi: int = 0) -> None:
+        super().__init__({**waiting().fields, "seq": seq, "reqid": reqid})
+        self["id"] = {**self["id"], "spi": spi}
+
+    def get_attr(self, name: str) -> int | None:
+        return 2 if name == "XFRMA_SA_PCPU" and self["seq"] == SEQ + 2 else None
+
+
+async def test_those_whose_acquires_were_lost_are_ended_at_once() -> None:
+    requests, larvae = Requests(), Larvae()
+    task = asyncio.create_task(larvae.wait(waiting(), cast("AsyncXfrm", requests)))
+    await asyncio.sleep(0)
+    states = Found(SEQ), Found(SEQ + 1), Found(SEQ + 2), Found(SEQ + 3, reqid=1), Found(0, spi=1)
+    await larvae.end_unheard(states, cast("AsyncXfrm", requests))
+    ended = [SEQ + 1, SEQ + 2]
+    assert requests.made == [request for seq in ended for request in ((Msg.ALLOCSPI, seq), (Msg.DELSA, 0x1234))]
+    task.cancel()

@@ -136,3 +136,21 @@ async def test_a_kernel_that_refuses_is_named_with_its_words() -> None:
     recorder.code = 1
     with pytest.raises(BackendError, match=r"UPDPOLICY: Operation not permitted \(EPERM\)"):
         await made(recorder, []).install(POLICY)
+
+
+class Full(Recorder):
+    """Has room for two policies."""
+
+    async def change(self, kind: Msg, fields: dict[str, Any], attributes: Iterable[tuple[str, Any]] = ()) -> None:
+        if kind is Msg.UPDPOLICY and len(self.requests) == 2:
+            raise refused(kind.name, errno.ENOMEM)
+        await super().change(kind, fields, attributes)
+
+
+async def test_what_the_kernel_has_taken_before_it_refused_goes_with_the_trap() -> None:
+    recorder = Full()
+    trap = made(recorder, [])
+    with pytest.raises(BackendError, match="ENOMEM"):
+        await trap.install(POLICY)
+    await trap.remove()
+    assert {direction for kind, direction, _ in recorder.took() if kind is Msg.DELPOLICY} >= {OUT, IN}
