@@ -50,6 +50,8 @@ class Commands:
                 return (await self._view()).clones(name)
             case models.Status():
                 return await self._status()
+            case models.Reload():
+                return models.Done(text=await self._daemon.reloading.reload(progress))
             case models.Doctor():
                 return await examine(self._daemon.backend)
             case models.Stop():
@@ -58,7 +60,7 @@ class Commands:
 
     async def _up(self, command: models.Up, progress: Progress) -> models.Done:
         name, done = command.name, Kind.IKE_UP if command.ike else Kind.CHILD_UP
-        with self._watch() as reports:
+        with self.watch() as reports:
             tunnel = self._daemon.endpoint.tunnel(name)
             tunnel.up(self._daemon.now(), ike_only=command.ike)
             self._daemon.stir()
@@ -71,7 +73,7 @@ class Commands:
         raise AssertionError("the reports ended")
 
     async def _down(self, name: str, progress: Progress) -> models.Done:
-        with self._watch() as reports:
+        with self.watch() as reports:
             tunnels = self._daemon.endpoint.named(name)
             for tunnel in tunnels:
                 tunnel.down(self._daemon.now())
@@ -87,7 +89,7 @@ class Commands:
 
     async def _rekey(self, command: models.Rekey, progress: Progress) -> models.Done:
         name, done = command.name, Kind.IKE_REKEYED if command.ike or command.reauth else Kind.CHILD_REKEYED
-        with self._watch() as reports:
+        with self.watch() as reports:
             tunnels = self._daemon.endpoint.named(name)
             waiting = sum(tunnel.rekey(self._daemon.now(), command.ike, command.reauth) for tunnel in tunnels)
             self._daemon.stir()
@@ -125,7 +127,8 @@ class Commands:
         return View(daemon.endpoint, await daemon.backend.counters(), daemon.now(), daemon.wall())
 
     @contextmanager
-    def _watch(self) -> Iterator[asyncio.Queue[Report]]:
+    def watch(self) -> Iterator[asyncio.Queue[Report]]:
+        """All news from now on."""
         queue: asyncio.Queue[Report] = asyncio.Queue()
         self._watchers.add(queue)
         try:

@@ -31,6 +31,7 @@ from ikeclone.naming import Naming
 from ikeclone.net import Net
 from ikeclone.options import DaemonOptions
 from ikeclone.pki.standing import Query
+from ikeclone.reloading import Reloading
 from ikeclone.roaming import Roaming
 from ikeclone.steered import Steered
 
@@ -73,8 +74,9 @@ class Daemon:
         self._naming = Naming(self.endpoint.tunnels, setup.dns_resolver)
         self._net = Net(self._received)
         self._fetcher = Fetcher(self._fetched)
-        self._roaming = Roaming(configuration, self._net, backend, self.endpoint, self.now)
-        self._commands = Commands(self)
+        self.roaming = Roaming(configuration, self._net, backend, self.endpoint, self.now)
+        self.commands = Commands(self)
+        self.reloading = Reloading(self, options, configuration)
         self._control = ControlServer(options.socket, self._command)
         self._ready, self._stirred = asyncio.Event(), asyncio.Event()
         self._stopping, self._down = asyncio.Event(), asyncio.Event()
@@ -84,7 +86,7 @@ class Daemon:
         tasks: list[asyncio.Task[None]] = []
         try:
             await self._start()
-            works = self._work(), self._hear_backend(), self._survey(), self._roaming.run(self.stir)
+            works = self._work(), self._hear_backend(), self._survey(), self.roaming.run(self.stir)
             tasks = [asyncio.create_task(work) for work in works]
             stopping = asyncio.create_task(self._stopping.wait())
             done, _ = await asyncio.wait([*tasks, stopping], return_when=asyncio.FIRST_COMPLETED)
@@ -98,7 +100,7 @@ class Daemon:
             await self._naming.stop()
             await self._changes.stop()
             await self._control.close()
-            self._roaming.close()
+            self.roaming.close()
             await self._net.close()
             await self._fetcher.stop()
             await self.steered.stop()
@@ -115,14 +117,14 @@ class Daemon:
         await self._control.start()
         await self.steered.start()
         self._naming.start()
-        connections = await self._roaming.start()
+        connections = await self.roaming.start()
         self._ready.set()
         log.info("ready: %d connections, data plane %s", connections, self.backend.name)
 
     async def _command(self, command: models.Command, progress: Progress) -> models.Report:
         """Carry out a command as soon as everything is there that it may need."""
         await self._ready.wait()
-        return await self._commands.handle(command, progress)
+        return await self.commands.handle(command, progress)
 
     def _received(self, data: bytes, path: Path) -> None:
         self.endpoint.receive(data, path, self.now())
@@ -182,7 +184,7 @@ class Daemon:
             return
         level = logging.WARNING if report.kind in (Kind.FAILED, Kind.REFUSED) else logging.INFO
         log.log(level, "%s: %s", report.connection, report.text)
-        self._commands.tell(report)
+        self.commands.tell(report)
 
     async def _hear_backend(self) -> None:
         while True:
@@ -243,6 +245,7 @@ async def _run(options: DaemonOptions) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, daemon.stop)
+        loop.add_signal_handler(signal.SIGHUP, daemon.reloading.soon)
         await daemon.run()
     finally:
         await backend.stop()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from typing import Final
 
 from pyroute2.netlink.exceptions import NetlinkError
@@ -12,7 +13,7 @@ from ikeclone.addresses import Addresses, AddressNews, look
 from ikeclone.backend import Backend
 from ikeclone.config import Config, Conn
 from ikeclone.config.models import ConnKeywords
-from ikeclone.connection import Auto, Connection
+from ikeclone.connection import Connection
 from ikeclone.errors import ConfigError, LocalError
 from ikeclone.ike.endpoint import Endpoint
 from ikeclone.net import Net
@@ -33,9 +34,11 @@ class Roaming:
     ) -> None:
         self._net, self._backend, self._endpoint, self._now = net, backend, endpoint, now
         self._listen = frozenset(configuration.setup.listen)
-        self._waiting = [conn for conn in configuration.connections if conn.keywords.auto is not Auto.IGNORE]
+        self._waiting = list(configuration.active.values())
         self._peers = _peers(self._waiting)
         self._taken: list[Connection] = []
+        self._left_out: set[str] = set()
+        self._one_at_a_time = asyncio.Lock()
         self._refused: set[IPAddress] = set()
         self._news = AddressNews()
 
@@ -54,12 +57,24 @@ class Roaming:
                 log.warning("this host's addresses are not followed for now: %s", error)
             told()
 
+    async def change(self, gone: Container[str], new: Iterable[Conn], configuration: Config) -> None:
+        """Follow another configuration: these connections are gone, and these are new."""
+        self._taken = [connection for connection in self._taken if connection.name not in gone]
+        self._waiting = [conn for conn in self._waiting if conn.name not in gone] + list(new)
+        self._left_out = {name for name in self._left_out if name not in gone}
+        self._peers = _peers(configuration.active.values())
+        await self._follow(await look(self._peers))
+
     def close(self) -> None:
         """Hear of no changes any more."""
         self._news.close()
 
     async def _follow(self, here: Addresses, *, first: bool = False) -> None:
-        new = self._orient(here, first=first)
+        async with self._one_at_a_time:
+            await self._adapt(here, first=first)
+
+    async def _adapt(self, here: Addresses, *, first: bool) -> None:
+        new = self._orient(here)
         self._taken += new
         wanted = self._wanted(here)
         for address in wanted:
@@ -70,8 +85,8 @@ class Roaming:
             self._endpoint.add(connection, self._now())
         await self._leave(self._net.addresses - here.all - set(self._endpoint.local_addresses()))
 
-    def _orient(self, here: Addresses, *, first: bool) -> list[Connection]:
-        """The connections whose address is there now; the others wait."""
+    def _orient(self, here: Addresses) -> list[Connection]:
+        """The connections whose address is there now; the others wait, and are told of once."""
         waiting, self._waiting = self._waiting, []
         found = []
         for conn in waiting:
@@ -79,8 +94,9 @@ class Roaming:
                 found.append(conn.connection(here.all))
             except ConfigError as error:
                 self._waiting.append(conn)
-                if first:
+                if conn.name not in self._left_out:
                     log.warning("%s: left out until this changes", error)
+                self._left_out.add(conn.name)
         return found
 
     def _wanted(self, here: Addresses) -> list[IPAddress]:

@@ -111,6 +111,17 @@ def clones(ctx: typer.Context, name: NAME, json: JSON = False) -> None:
 
 
 @app.command()
+def reload(ctx: typer.Context) -> None:
+    """Read ipsec.conf and ipsec.secrets again.
+
+    With a mistake in them nothing changes. Connections that are as before stay as they are, with
+    their SAs; others are taken down, and new and changed ones come up as their auto= says.
+    SIGHUP does the same. What config setup says is for the next start.
+    """
+    tell(ask(ctx, models.Reload()))
+
+
+@app.command()
 def stop(ctx: typer.Context) -> None:
     """Take every connection down and end the daemon."""
     tell(ask(ctx, models.Stop()))

@@ -10,7 +10,7 @@ from ikeclone.backend import Volume
 from ikeclone.config.models import ConnKeywords, Setup
 from ikeclone.config.papers import Papers
 from ikeclone.config.problems import Place
-from ikeclone.connection import Connection, End
+from ikeclone.connection import Auto, Connection, End
 from ikeclone.pki.certificate import Certificate
 from ikeclone.pki.standing import Policy
 from ikeclone.selectors import IPAddress
@@ -23,7 +23,7 @@ class Conn:
     """`conn NAME` at `place`, with what its keywords say and the files that they name hold."""
 
     name: str
-    place: Place
+    place: Place = field(compare=False)
     keywords: ConnKeywords
     left: Papers
     right: Papers
@@ -107,3 +107,8 @@ class Config:
     connections: tuple[Conn, ...]
     authorities: tuple[Certificate, ...] = ()
     revocation: Policy = field(default_factory=Policy)
+
+    @property
+    def active(self) -> dict[str, Conn]:
+        """The connections by name, but for those with auto=ignore."""
+        return {conn.name: conn for conn in self.connections if conn.keywords.auto is not Auto.IGNORE}

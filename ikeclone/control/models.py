@@ -78,6 +78,12 @@ class Redirect(Message):
     to: IPvAnyAddress
 
 
+class Reload(Message):
+    """Read ipsec.conf and ipsec.secrets again; with a mistake in them nothing changes."""
+
+    command: Literal["reload"] = "reload"
+
+
 class Doctor(Message):
     """Ask for a DoctorReport."""
 
@@ -91,7 +97,8 @@ class Stop(Message):
 
 
 Command = Annotated[
-    Up | Down | Status | TrafficStatus | Clones | Rekey | Redirect | Doctor | Stop, Field(discriminator="command")
+    Up | Down | Status | TrafficStatus | Clones | Rekey | Redirect | Reload | Doctor | Stop,
+    Field(discriminator="command"),
 ]
 
 

@@ -267,4 +267,5 @@ class AuthResponder:
 
     def _fits(self, tunnel: Tunnel, peer: Identity, us: Identity | None) -> bool:
         ours = us is None or matches(tunnel.proofs(self.sa.path).me, us)
-        return ours and accepts(tunnel.connection, peer, self.sa.path.remote)
+        there = tunnel.endpoint.tunnels.get(tunnel.connection.name) is tunnel
+        return there and ours and accepts(tunnel.connection, peer, self.sa.path.remote)

@@ -74,6 +74,11 @@ class Endpoint:
             except LocalError as error:
                 tunnel.note(Kind.FAILED, str(error))
 
+    def learn(self, credentials: Credentials) -> None:
+        """From now on this is what the host has to prove who it is, and to check who its peers are."""
+        self.credentials = credentials
+        self.inquiries.learn(credentials.revocation.lists)
+
     def tunnel(self, name: str) -> Tunnel:
         """The connection of that name; raises LocalError that names the connection when it is one of its instances."""
         if (tunnel := self.tunnels.get(name)) is not None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from cryptography.x509 import CertificateRevocationList
 
 from ikeclone.errors import AuthenticationFailed
 from ikeclone.ike.actions import Fetch
@@ -37,6 +39,10 @@ class Inquiries:
         self._waiting: list[_Waiting] = []
         if policy.crl_interval:
             self._host.timers.set(self, "lists", now, self._fetch_lists)
+
+    def learn(self, lists: tuple[CertificateRevocationList, ...]) -> None:
+        """From now on these lists are at hand, in place of those before."""
+        self.standing.policy = replace(self.standing.policy, lists=lists)
 
     def _fetch_lists(self, now: float) -> None:
         """Fetch the lists of all authorities that are known, so that no peer has to wait for them."""

@@ -78,6 +78,11 @@ class Tickets:
         ticket = self._of.get((connection, peer))
         return float("inf") if ticket is None else self._sessions[ticket].expires
 
+    def withdraw(self, connection: str) -> None:
+        """A connection is another one or none from now on: none of its tickets is good any more."""
+        for name, peer in [key for key in self._of if key[0] == connection]:
+            self.forget(name, peer)
+
     def forget(self, connection: str, peer: Identity | None) -> None:
         """A peer's IKE SA has ended for good or was rekeyed: its ticket is good no more (section 6.2)."""
         if (ticket := self._of.pop((connection, peer), None)) is not None:

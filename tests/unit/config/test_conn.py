@@ -435,3 +435,11 @@ def test_a_road_warrior_is_anyone(write: Write) -> None:
     assert made.remote == replace(made.remote, address=None, identity=None)
     with pytest.raises(ConfigError, match="right=%any"):
         conn.connection(EAST)
+
+
+def test_what_is_written_elsewhere_is_the_same(write: Write) -> None:
+    text = f"conn a\n{HOSTS}\tauto=add\nconn b\n{HOSTS}"
+    former = load(write(text)).active
+    assert [*former] == ["a"]
+    assert load(write(f"# moved\n\n{text}")).active == former
+    assert load(write(text.replace("auto=add", "auto=start"))).active != former
