@@ -74,15 +74,21 @@ class Openings:
 
     @property
     def wants_counters(self) -> bool:
-        """Whether there is a clone that may be idle, or an SA whose use would prove that the peer has it."""
-        return bool(self._patience and self._clones.clones) or self._tunnel.children.senders.waiting
+        """Whether there is an SA that may be idle, or one whose use would prove that the peer has it."""
+        return bool(self._patience and self._transient) or self._tunnel.children.senders.waiting
+
+    @property
+    def _transient(self) -> list[Child]:
+        """What traffic brings back: clones, and in the end a part of a connection that packets bring up."""
+        part = self._tunnel.is_part and self._tunnel.parts.whole.children.traps
+        return list(self._clones) if part and not self._clones.clones else self._clones.clones
 
     def survey(self, counters: Mapping[int, Counters], now: float) -> None:
-        """Take down clones that are idle and those of CPUs that are gone; traffic opens them again."""
+        """Take down what is idle and the clones of CPUs that are gone; traffic opens them again."""
         self._tunnel.children.senders.used(counters)
         cpus = self._host.resources.cpus()
-        installed = [c for c in self._clones.clones if c.state is ChildState.INSTALLED]
-        going = [c for c in installed if c.cpu not in cpus or self._is_idle(c, counters, now)]
+        installed = [c for c in self._transient if c.state is ChildState.INSTALLED]
+        going = [c for c in installed if c.cpu not in (None, *cpus) or self._is_idle(c, counters, now)]
         if going and self._tunnel.usable and self._tunnel.ike is not None:
             self._tunnel.ike.enqueue(DeleteChildren(self._tunnel.ike, going), now)
         if self._eager and cpus - self._cpus:

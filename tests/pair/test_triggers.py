@@ -20,7 +20,7 @@ from ikeclone.wire.message import Message
 from ikeclone.wire.payloads import TsI, TsR
 from tests.pair.groups import requests
 from tests.pair.network import EAST_END, NAME, Network
-from tests.pair.several import OTHER, agree, carried, established, ping, selectors
+from tests.pair.several import OTHER, agree, carried, established, ping, selectors, two_for_one
 from tests.pair.test_sharing import act, tunnel
 
 WHOLE = ("192.0.2.0/24", "192.0.4.0/24", "192.0.6.0/24")
@@ -259,6 +259,32 @@ def test_a_peer_that_chooses_other_traffic_is_asked_for_that_of_the_packet_alone
     assert not net.west.kinds(Kind.FAILED)
     agree(net)
     ping(net)
+
+
+def test_a_part_without_traffic_goes_after_its_clones_and_comes_back_with_traffic() -> None:
+    net = narrowing(clones=2, clones_idle=60.0)
+    acquire(net, packet("192.0.2.9"), packet("192.0.4.9"))
+    net.west.endpoint.acquire(PARTS[0], 0, net.now)
+    net.settle(net.west)
+    left = []
+    for _ in range(30):
+        net.west.packet(0, name=PARTS[1])
+        net.run(5)
+        net.west.survey()
+        left.append(len([sa for sa in net.west.backend.installed.values() if sa.connection == PARTS[0]]))
+    assert sorted(set(left), key=left.index) == [2, 1, 0]
+    assert list(carried(net.west)) == PARTS[1:2]
+    acquire(net, packet("192.0.2.9"))
+    assert sorted(carried(net.west)) == PARTS[:2]
+    agree(net)
+
+
+def test_what_does_not_come_back_with_traffic_stays() -> None:
+    net = two_for_one(clones_idle=60.0)
+    for _ in range(30):
+        net.run(5)
+        net.west.survey()
+    assert sorted(carried(net.west)) == [NAME, PARTS[0]]
 
 
 # A peer that takes single pairs of addresses only
