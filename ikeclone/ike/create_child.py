@@ -53,8 +53,10 @@ class CreateChild(Exchange):
         return self._request.payloads()
 
     def _has_answer(self) -> None:
-        self._clones.asked.discard(self.cpu)
-        if self._tunnel.openings.asking is self:
+        if self.cpu is not None:
+            self._clones.asked.discard(self.cpu)
+        elif self._tunnel.openings.asking is self:
+            self._clones.asked.discard(None)
             self._tunnel.openings.asking = None
 
     def crosses(self, sa: IkeSa, local: Selectors, remote: Selectors) -> bool:

@@ -122,7 +122,11 @@ class Openings:
             self.open_fallback(now)
 
     def open_fallback(self, now: float, instead_of: Child | None = None) -> None:
-        """Make the fallback, unless it is there or being made; `instead_of` is one that is about to be deleted."""
+        """Make the fallback, unless it is there or being made; `instead_of` is one that is about to be deleted.
+
+        One that a former IKE SA is asked for goes with that one.
+        """
         sa, clones = self._tunnel.ike, self._clones
-        if clones.fallback in (None, instead_of) and None not in clones.pending and sa is not None:
+        asked = None in clones.queued or (self.asking is not None and self.asking.sa is sa)
+        if clones.fallback in (None, instead_of) and not asked and sa is not None:
             sa.enqueue(CreateChild(sa, self._tunnel, None), now)

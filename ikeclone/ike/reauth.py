@@ -134,7 +134,7 @@ class Reauthentication:
         for other in others:
             other.openings.open_fallback(now)
         for former in formers:
-            self._let_go(former, new, now)
+            self._let_go(former, new, now + PATIENCE, now)
         for tunnel in (self._tunnel, *others):
             text = f"#{new.serial}: IKE SA authenticated anew, replaces #{formers[-1].serial}"
             tunnel.note(Kind.IKE_REKEYED, text)
@@ -154,7 +154,7 @@ class Reauthentication:
         _give_way(c for c in redundant.children.values() if c.cpu is not None or c.tunnel is not self._tunnel)
         self._join(sharing.users(redundant), kept, now)
         if redundant.initiator:
-            self._let_go(redundant, kept, now)
+            self._let_go(redundant, kept, now + PATIENCE, now)
 
     def _join(self, others: list[Tunnel], new: IkeSa, now: float) -> None:
         """Let others share the new IKE SA: its initiator makes their Child SAs. Their clones come back with traffic."""
@@ -167,9 +167,16 @@ class Reauthentication:
         others = [tunnel for tunnel in sharing.users(sa) if tunnel is not self._tunnel]
         return [other for other in others if other.wanted or other.clones.children]
 
-    def _let_go(self, former: IkeSa, new: IkeSa, now: float) -> None:
-        """Delete the former IKE SA once the peer has the new one with all that is on it."""
-        new.enqueue(Confirm(new, lambda at: _delete(former, at)), now)
+    def _let_go(self, former: IkeSa, new: IkeSa, until: float, now: float) -> None:
+        """Delete the former IKE SA once the peer has the new one with all that is on it, or time is up."""
+        new.enqueue(Confirm(new, lambda at: self._end(former, new, until, at)), now)
+
+    def _end(self, former: IkeSa, new: IkeSa, until: float, now: float) -> None:
+        if now < until and _is_needed(former):
+            due = now + self._tunnel.host.settings.activation_delay
+            self._timers.set(former, "let go", due, lambda at: self._let_go(former, new, until, at))
+        else:
+            _delete(former, now)
 
     def give_way(self, former: IkeSa, now: float) -> None:
         """Only keep what the former IKE SA has until the side that asked for the new one deletes it, or time is up."""
@@ -192,6 +199,16 @@ class Reauthentication:
 def _give_way(children: Iterable[Child]) -> None:
     for child in children:
         child.give_way()
+
+
+def _is_needed(former: IkeSa) -> bool:
+    """Whether it has the only Child SA of a connection that shall have another one."""
+    sending = [child for child in former.children.values() if child.cpu is None and child.active]
+    return any(not _has_another(child, former) for child in sending)
+
+
+def _has_another(child: Child, former: IkeSa) -> bool:
+    return any(c.cpu is None and c.lasts and c.inbound_spi not in former.children for c in child.tunnel.clones)
 
 
 def _delete(former: IkeSa, now: float) -> None:

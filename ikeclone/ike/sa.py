@@ -112,8 +112,8 @@ class IkeSa:
         self.established, self._newest = (now, self.host.newest) if like is None else (like.established, like._newest)
 
     def precedes(self, new: IkeSa) -> bool:
-        """Whether it was established before the other one was begun. Two of which neither does so cross."""
-        return 0 <= self._newest < new.serial
+        """Whether it was established before another one was begun. Two of which neither does so cross."""
+        return self is not new and 0 <= self._newest < new.serial
 
     @property
     def local_spi(self) -> bytes:

@@ -147,6 +147,20 @@ def test_an_ike_sa_alone_that_has_got_a_child_sa_keeps_it() -> None:
     assert_one_tunnel(net)
 
 
+def test_an_ike_sa_alone_that_was_rekeyed_keeps_the_child_sa_that_the_peer_opens() -> None:
+    """It does not take its own place."""
+    net = Network(west={"clones": 0}, east={"clones": 0})
+    net.west.up(ike_only=True)
+    net.run(5)
+    net.west.rekey(ike=True)
+    net.run(60)
+    net.east.up()
+    net.run(5)
+    watched(net)
+    net.run(60)
+    assert_one_tunnel(net)
+
+
 def test_an_ike_sa_alone_stays_so_when_the_peer_authenticates_anew() -> None:
     """Whoever asks for it, neither side then wants the Child SA that IKE_AUTH does without."""
     both = {"clones": 0, "childless": Childless.PREFER}

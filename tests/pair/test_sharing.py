@@ -11,7 +11,9 @@ from ikeclone.connection import End, Timing
 from ikeclone.ike.actions import Kind
 from ikeclone.ike.state import State
 from ikeclone.ike.tunnel import Tunnel
+from ikeclone.numbers import ExchangeType
 from ikeclone.selectors import TrafficSelector
+from ikeclone.wire.message import parse_message
 from tests.pair.network import NAME, Network, Side
 
 OTHER = "the-other"
@@ -237,6 +239,31 @@ def test_reauthentication_renews_what_each_of_them_has(of: str, name: str, clone
         assert tunnel(side, NAME).ike is tunnel(side, OTHER).ike
         assert [len([c for c in tunnel(side, each).clones if c.cpu is None]) for each in (NAME, OTHER)] == [1, 1]
         assert side.kinds(Kind.CHILD_UP)
+    agree(net)
+
+
+@pytest.mark.parametrize("of", ["west", "east"])
+@pytest.mark.parametrize("answered", [True, False], ids=["no answer", "no request"])
+def test_reauthentication_again_before_the_other_has_its_child_sa(of: str, answered: bool) -> None:
+    """The IKE SA on which the other connection's Child SA is being made is replaced: nothing it needs goes yet."""
+    net = both_up()
+    first: list[bytes] = []
+
+    def drop(data: bytes) -> bool:
+        header = parse_message(data).header
+        lost = header.exchange is ExchangeType.CREATE_CHILD_SA and header.initiator_spi in first
+        return lost and header.response is answered
+
+    for _ in range(2):
+        tunnel(getattr(net, of), OTHER).rekey(net.now, False, reauth=True)
+        net.settle(getattr(net, of))
+        if not first:
+            net.run_until(lambda: len(living(getattr(net, of))) == 2)
+            first.append(list(net.west.endpoint.ike_sas())[-1].spi_i)
+            net.link.drop = drop
+            ping_both(net, 0.3)
+    ping_both(net, 60)
+    assert living(net.west) == living(net.east) == [State.ESTABLISHED]
     agree(net)
 
 
