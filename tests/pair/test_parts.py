@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from ikeclone.backend import Counters, Handling
-from ikeclone.connection import End, Secret, Timing
+from ikeclone.connection import Auto, End, Secret, Timing
 from ikeclone.credentials import Credentials
 from ikeclone.ike.actions import Kind
 from ikeclone.ike.host import Settings
@@ -104,6 +104,16 @@ def test_clones_of_a_part_are_its_own() -> None:
     assert names == [*(f"{NAME}-{i}" for i in (0, 1)), *(f"{FIRST_PART}-{i}" for i in (0, 1, 2))]
     agree(net)
     ping(net)
+
+
+@pytest.mark.parametrize("auto", [Auto.ADD, Auto.START])
+def test_it_is_wanted_until_the_peer_has_taken_down_the_last_part_or_for_ever(auto: Auto) -> None:
+    net = two_for_one()
+    whole = tunnel(net.west, NAME)
+    whole.wanted, whole.connection = True, replace(whole.connection, auto=auto)
+    for name, left in ((OTHER, True), (NAME, auto is Auto.START)):
+        act(net.east, "down", name)
+        assert tunnel(net.west, NAME).wanted is left
 
 
 def test_one_that_the_peer_takes_down_ends_and_its_name_is_free() -> None:
