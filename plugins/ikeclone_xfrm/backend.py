@@ -38,7 +38,7 @@ from ikeclone_xfrm.probe import probe
 from ikeclone_xfrm.session import Session
 from ikeclone_xfrm.states import Kernel
 from ikeclone_xfrm.tasks import Tasks
-from ikeclone_xfrm.trap import Trap, rearm
+from ikeclone_xfrm.trap import Trap, rearm, restore
 from ikeclone_xfrm.xfrm import AsyncXfrm
 
 log = logging.getLogger(__name__)
@@ -234,7 +234,7 @@ class XfrmBackend:
         if gone := self._pairs.owners((before & self._pairs.present()) - there):
             self.lost(gone, reason)
         for trap in self._connections.traps():
-            await trap.restore()
+            await restore(trap)
         await self._larvae.end_unheard(states, self._xfrm)
 
     # Within

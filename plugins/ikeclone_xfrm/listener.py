@@ -13,7 +13,7 @@ from ikeclone_xfrm.larval import Larval
 from ikeclone_xfrm.numbers import Group, Msg
 from ikeclone_xfrm.selectors import packet
 from ikeclone_xfrm.structs import unpacked
-from ikeclone_xfrm.trap import Trap
+from ikeclone_xfrm.trap import Trap, restore
 from ikeclone_xfrm.xfrm import AsyncXfrm
 
 log = logging.getLogger(__name__)
@@ -83,7 +83,7 @@ class Listener:
             case Msg.DELPOLICY:
                 for trap in self._audience.traps_with(_reqid(message)):
                     log.warning("%s: somebody deleted a policy in the kernel: it is put back", trap.policy.connection)
-                    await self._restore(trap)
+                    await restore(trap)
             case Msg.FLUSHSA:
                 await self._resynchronise("somebody flushed the kernel's states")
             case Msg.FLUSHPOLICY:
@@ -121,12 +121,6 @@ class Listener:
         sa = self._audience.sa_of(key_of(message))
         if sa is not None:
             self._audience.lost((sa.inbound_spi,), "somebody deleted states in the kernel")
-
-    async def _restore(self, trap: Trap) -> None:
-        try:
-            await trap.restore()
-        except BackendError as error:
-            log.warning("%s: %s", trap.policy.connection, error)
 
     async def _resynchronise(self, reason: str) -> None:
         try:

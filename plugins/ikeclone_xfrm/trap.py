@@ -130,6 +130,14 @@ def _beside(messages: list[Message], others: list[Message]) -> list[Message]:
     return [message for message in messages if identity(message) not in names]
 
 
+async def restore(trap: Trap) -> None:
+    """Put a trap's policies back; a kernel that refuses is logged: others are to be put back all the same."""
+    try:
+        await trap.restore()
+    except BackendError as error:
+        log.warning("%s: its policies cannot be put back: %s", trap.policy.connection, error)
+
+
 async def rearm(trap: Trap) -> None:
     """Arm a trap whose pause is over; a kernel that refuses is logged."""
     try:

@@ -277,6 +277,26 @@ async def test_when_a_state_is_gone_the_rest_of_its_pair_goes(backend: XfrmBacke
     assert kernel.states == {}
 
 
+async def test_policies_that_cannot_be_put_back_leave_the_others(
+    backend: XfrmBackend, kernel: Dictionary, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    await backend.route(replace(POLICY, connection="other"))
+    first, second = backend._connections.traps()
+    put_back = []
+
+    async def restored() -> None:
+        put_back.append(second)
+
+    async def refuses() -> None:
+        raise refused("UPDPOLICY", 19)
+
+    monkeypatch.setattr(first, "restore", refuses)
+    monkeypatch.setattr(second, "restore", restored)
+    await backend.resynchronise("somebody flushed them")
+    assert put_back == [second]
+    assert "gw: its policies cannot be put back: UPDPOLICY" in caplog.text
+
+
 async def test_an_spi_that_is_in_use_is_refused(backend: XfrmBackend, kernel: Dictionary) -> None:
     await backend.install(SA)
     with pytest.raises(AlreadyThere, match="NEWSA"):
