@@ -36,6 +36,12 @@ class Revival:
         """Whether packets that want it up have to wait."""
         return now < self._rests_until
 
+    def roamed(self, now: float) -> None:
+        """This host has other addresses: neither the connection nor packets that want it wait any longer."""
+        self._rests_until = 0.0
+        if self._tunnel.wanted and self._tunnel.initiation is None:
+            self.attempt(now)
+
     def plan(self, now: float) -> None:
         """Try again in a while, if the connection is wanted, at the peer's own address."""
         self._tunnel.redirects.forget()

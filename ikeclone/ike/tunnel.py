@@ -346,8 +346,7 @@ class Tunnel:
         """This host has other addresses: what could not be reached before can perhaps be now."""
         if self.initiation is not None and self.initiation.path.local not in self.host.addresses:
             self.initiation.fail(now, f"this host has {self.initiation.path.local} no more")
-        if self.wanted and self.initiation is None:
-            self.revival.attempt(now)
+        self.revival.roamed(now)
         self.children.trap()
 
     def half_open(self, sa: IkeSa, record: InitRecord, tunnels: tuple[Tunnel, ...]) -> AuthResponder:

@@ -54,6 +54,13 @@ def test_a_user_does_not_wait_and_success_ends_the_pauses() -> None:
     assert_one_tunnel(net)
 
 
+def test_other_addresses_are_a_reason_to_try_at_once() -> None:
+    net = refused()
+    assert len(traffic(net, 20)) == 3
+    net.west.addresses(str(net.west.address), "192.1.2.99")
+    assert len(traffic(net, 2)) == 1
+
+
 def test_one_that_cannot_even_be_tried_is_tried_as_seldom() -> None:
     net = refused()
     net.west.credentials = Credentials(())
