@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from itertools import count
 
 from ikeclone.ike.child import Child, ChildState
+from ikeclone.ike.timers import pause
 
 # The golden ratio: multiples of it, modulo 1, spread evenly however many there are.
 FIRST_PORT = 49152
@@ -104,7 +105,7 @@ class Clones:
         if now < self.refused_until:
             return None
         if lasting:
-            delay = min(delay * 2.0**self._refused_in_a_row, most)
+            delay = pause(delay, self._refused_in_a_row, most)
             self._refused_in_a_row += 1
         self.refused_until = now + delay
         return delay

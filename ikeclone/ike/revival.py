@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from ikeclone.errors import LocalError
 from ikeclone.ike.actions import Kind
 from ikeclone.ike.child import Child
+from ikeclone.ike.timers import pause
 
 if TYPE_CHECKING:
     from ikeclone.ike.tunnel import Tunnel
@@ -83,7 +84,7 @@ class Revival:
     @property
     def _delay(self) -> float:
         settings = self._tunnel.host.settings
-        return min(settings.retry_delay * 2.0**self._attempts, settings.retry_delay_limit)
+        return pause(settings.retry_delay, self._attempts, settings.retry_delay_limit)
 
     def attempt(self, now: float) -> None:
         """Try now, unless that is under way."""

@@ -9,6 +9,12 @@ from dataclasses import dataclass
 Callback = Callable[[float], None]
 
 
+def pause(first: float, attempts: int, most: float) -> float:
+    """Seconds to wait after so many attempts before the last one: each time twice as long, up to a limit."""
+    doublings = min(attempts, 64)  # after years there are more than a float has exponents for
+    return min(first * 2.0**doublings, most)
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class _Entry:
     when: float

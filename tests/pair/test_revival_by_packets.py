@@ -8,7 +8,7 @@ from itertools import pairwise
 from ikeclone.connection import Auto
 from ikeclone.credentials import Credentials
 from ikeclone.ike.actions import Kind
-from tests.pair.network import SECRET, Network
+from tests.pair.network import NAME, SECRET, Network
 from tests.pair.scenario import assert_one_tunnel
 
 
@@ -66,3 +66,14 @@ def test_one_that_cannot_even_be_tried_is_tried_as_seldom() -> None:
     net.west.credentials = Credentials(())
     net.west.start()
     assert pauses(traffic(net, 40)) == [5, 10, 20]
+
+
+def test_a_peer_may_be_away_for_years() -> None:
+    net = Network(west={"auto": Auto.START}, east={})
+    net.link.cut = True
+    net.west.start()
+    revival = net.west.endpoint.tunnel(NAME).revival
+    assert {revival.next_delay() > 300 for _ in range(2000)} == {True, False}
+    net.link.cut = False
+    net.run(400)
+    assert_one_tunnel(net)

@@ -23,6 +23,12 @@ def test_each_pause_is_twice_as_long_as_the_one_before_up_to_a_limit() -> None:
     assert pauses == [60, 120, 240, 480, 960, 1920, 3600, 3600]
 
 
+def test_a_peer_may_refuse_for_years() -> None:
+    clones = Clones(None, 0.0)
+    pauses = [refused(clones, float(hour * 3600)) for hour in range(3 * 365 * 24)]
+    assert pauses[-1] == MOST
+
+
 def test_of_several_refusals_at_once_the_first_one_counts() -> None:
     clones = Clones(None, 0.0)
     assert refused(clones, 0.0) == FIRST
