@@ -183,6 +183,9 @@ def _accept(sa: IkeSa, whole: Tunnel, keyed: Keyed, cpu: int | None, now: float)
         clones.per_resource = keyed.agreement.per_resource or (clones.per_resource and clones.fallback is not None)
     alone = clones.outbound(None) is None
     child = tunnel.children.add(sa, keyed, now, cpu=cpu, opened_by_us=False)
+    if cpu is None and sa.initiator and len(sa.children) == 1:
+        # It has what an IKE SA needs that was set up without (RFC 6023).
+        sa.tunnel.reauth.take_over(sa, now)
     if alone:
         tunnel.children.senders.serve(child)
     else:
@@ -193,9 +196,6 @@ def _accept(sa: IkeSa, whole: Tunnel, keyed: Keyed, cpu: int | None, now: float)
         return
     if (ours := _crossing(sa, tunnel, child.agreement.local, child.agreement.remote)) is not None:
         ours.rival = child, keyed.nonces[0]
-    if sa.initiator and len(sa.children) == 1:
-        # It has what an IKE SA needs that was set up without (RFC 6023).
-        sa.tunnel.reauth.take_over(sa, now)
 
 
 def _crossing(sa: IkeSa, tunnel: Tunnel, local: Selectors, remote: Selectors) -> CreateChild | None:

@@ -202,13 +202,14 @@ def _give_way(children: Iterable[Child]) -> None:
 
 
 def _is_needed(former: IkeSa) -> bool:
-    """Whether it has the only Child SA of a connection that shall have another one."""
+    """Whether it has the only Child SA of a connection that shall have another one, as far as the peer is known to."""
     sending = [child for child in former.children.values() if child.cpu is None and child.active]
     return any(not _has_another(child, former) for child in sending)
 
 
 def _has_another(child: Child, former: IkeSa) -> bool:
-    return any(c.cpu is None and c.lasts and c.inbound_spi not in former.children for c in child.tunnel.clones)
+    others = (c for c in child.tunnel.clones if c.cpu is None and c.lasts and c.inbound_spi not in former.children)
+    return any(not child.tunnel.children.senders.awaits_proof_of(other) for other in others)
 
 
 def _delete(former: IkeSa, now: float) -> None:

@@ -165,7 +165,7 @@ def test_both_open_the_first_one_of_an_ike_sa_that_was_set_up_without(lowest: st
     assert [side.read().header.exchange for side in net.sides] == [ExchangeType.CREATE_CHILD_SA] * 2
     net.west.first_octet = net.east.first_octet = None
     net.release()
-    net.run(5)
+    net.run(40)
     assert [ike_sas(side) for side in net.sides] == [[State.ESTABLISHED]] * 2
     assert net.west.ike is not former
     net.run(30)

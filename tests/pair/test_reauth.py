@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ikeclone.connection import Auto, Timing
+from ikeclone.connection import Auto, Childless, Timing
 from ikeclone.errors import InvalidSyntax
 from ikeclone.ike.actions import Kind
 from ikeclone.ike.state import State
@@ -250,3 +250,24 @@ def test_one_that_was_given_up_before_the_answer_came_is_tried_again() -> None:
     net.assert_consistent()
     ping_everything(net, 1)
     assert net.lost_packets == []
+
+
+def of_west(data: bytes, *, responses: bool) -> bool:
+    """Whether this is west's part in CREATE_CHILD_SA, on an IKE SA that it has asked for."""
+    header = parse_header(data)
+    return (header.exchange, header.response, header.initiator) == (ExchangeType.CREATE_CHILD_SA, responses, True)
+
+
+def test_the_former_ike_sa_stays_until_the_peer_has_our_answer_that_makes_the_fallback() -> None:
+    """The peer opens it on the new IKE SA, as neither has it in IKE_AUTH, and our answer is lost for a while."""
+    both = {"childless": Childless.PREFER, "clones": 0}
+    net = watched(Network(west=both, east=both).established())
+    net.west.reports.clear()
+    net.link.drop = lambda data: of_west(data, responses=False) or of_west(data, responses=True)
+    net.west.rekey(reauth=True)
+    net.run_until(lambda: bool(net.west.kinds(Kind.IKE_REKEYED)))
+    net.link.drop = lambda data: of_west(data, responses=True)
+    net.run(8)
+    net.link.drop = lambda data: False
+    net.run(40)
+    assert_one_tunnel(net)
