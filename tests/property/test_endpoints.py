@@ -73,6 +73,8 @@ class TwoEndpoints(RuleBasedStateMachine):
         shape=st.sampled_from(SHAPES),
         proof=st.sampled_from(PROOFS),
         lasting=st.booleans(),
+        window=st.sampled_from([1, 2, 32]),
+        uniqueids=st.booleans(),
     )
     def start(
         self,
@@ -89,6 +91,8 @@ class TwoEndpoints(RuleBasedStateMachine):
         shape: str,
         proof: str,
         lasting: bool,
+        window: int,
+        uniqueids: bool,
     ) -> None:
         """A `lasting` tunnel is up from the beginning, and nobody takes it down or restarts.
 
@@ -104,6 +108,8 @@ class TwoEndpoints(RuleBasedStateMachine):
         )
         host = Settings(
             fragment_size=fragment_size,
+            window=window,
+            uniqueids=uniqueids,
             retry_delay=2.0,
             retry_delay_limit=20.0,
             clone_backoff=5.0,
