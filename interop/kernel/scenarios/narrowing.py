@@ -1,5 +1,7 @@
 """auto=ondemand with a peer that takes one network at a time: packets open a Child SA for each, gw[1] and gw[2].
 
+What it refuses holds the rest back no longer than what it takes.
+
 The policies that wait for packets and those of the Child SAs are the same to the kernel: each goes and comes back.
 """
 
@@ -8,17 +10,18 @@ from interop.kernel.lab import CPUS, KernelDaemon, KernelLab
 from interop.lab import EAST, WEST, expect
 
 NET, INNER = "192.0.3.0/24", "192.0.3.254"
-# The kernel asks once, then waits for a state with the reqid of the whole; what gw[1] has is another one. It gives up
-# after net.core.xfrm_acq_expires, 30 s, and asks again.
+REFUSED, NOBODY = "192.0.5.0/24", "192.0.5.254"
+# The kernel asks once and waits for an answer; left alone, it would ask no more for net.core.xfrm_acq_expires, 30 s.
 PATIENCE = 10
 
 
 def run(lab: KernelLab) -> None:
     lab.east.ip(f"address add {INNER}/24 dev lo")
     east = lab.ikeclone(EAST, others={"second": {"rightsubnet": NET}})
-    west = lab.ikeclone(settings={"rightsubnet": f"{EAST.net},{NET}", "auto": "ondemand"})
+    west = lab.ikeclone(settings={"rightsubnet": f"{EAST.net},{NET},{REFUSED}", "auto": "ondemand"})
     lab.wait(lambda: replies(lab, INNER), "a reply from the second network")
     expect("connections", names(west), ["gw[1]"])
+    expect("replies from a network that east has not", replies(lab, NOBODY), 0)
     lab.wait(lambda: replies(lab, EAST.inner), "a reply from the first network", PATIENCE)
     expect("connections", names(west), ["gw[1]", "gw[2]"])
     expect("replies", (replies(lab, INNER, 3), replies(lab, EAST.inner, 3)), (3, 3))
