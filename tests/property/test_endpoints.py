@@ -261,5 +261,5 @@ class TwoEndpoints(RuleBasedStateMachine):
         assert self.net.lost_packets == []
 
 
-TwoEndpoints.TestCase.settings = settings(THOROUGH, max_examples=100, stateful_step_count=30)
+TwoEndpoints.TestCase.settings = settings(THOROUGH, max_examples=85, stateful_step_count=30)
 test_two_endpoints = TwoEndpoints.TestCase

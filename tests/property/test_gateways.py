@@ -225,5 +225,5 @@ class Gateways(RuleBasedStateMachine):
             assert all(instance.sas(State.ESTABLISHED) for instance in instances)
 
 
-Gateways.TestCase.settings = settings(THOROUGH, max_examples=40, stateful_step_count=30)
+Gateways.TestCase.settings = settings(THOROUGH, max_examples=30, stateful_step_count=30)
 test_gateways = Gateways.TestCase
