@@ -35,6 +35,7 @@ class Commands:
 
     async def handle(self, command: models.Command, progress: Progress) -> models.Report:
         """Carry out a command; raises LocalError with what went wrong."""
+        self._check_taken(getattr(command, "name", None))
         match command:
             case models.Up():
                 return await self._up(command, progress)
@@ -57,6 +58,16 @@ class Commands:
             case models.Stop():
                 self._daemon.stop()
                 return models.Done(text="the daemon stops")
+
+    def _check_taken(self, name: str | None) -> None:
+        """See that a connection that the configuration has is not left out; raises ControlError that says why it is."""
+        daemon = self._daemon
+        if name is None or name in daemon.endpoint.tunnels:
+            return
+        if (why := daemon.roaming.left_out.get(name)) is not None:
+            raise ControlError(f"{name} is left out: {why}")
+        if any(conn.name == name for conn in daemon.reloading.configuration.connections):
+            raise ControlError(f"{name} is left out: it has auto=ignore, which is the default; say auto=add and reload")
 
     async def _up(self, command: models.Up, progress: Progress) -> models.Done:
         name, done = command.name, Kind.IKE_UP if command.ike else Kind.CHILD_UP

@@ -37,7 +37,8 @@ class Roaming:
         self._waiting = list(configuration.active.values())
         self._peers = _peers(self._waiting)
         self._taken: list[Connection] = []
-        self._left_out: set[str] = set()
+        # Why connections are left out, by name.
+        self.left_out: dict[str, str] = {}
         self._one_at_a_time = asyncio.Lock()
         self._refused: set[IPAddress] = set()
         self._news = AddressNews()
@@ -61,7 +62,7 @@ class Roaming:
         """Follow another configuration: these connections are gone, and these are new."""
         self._taken = [connection for connection in self._taken if connection.name not in gone]
         self._waiting = [conn for conn in self._waiting if conn.name not in gone] + list(new)
-        self._left_out = {name for name in self._left_out if name not in gone}
+        self.left_out = {name: why for name, why in self.left_out.items() if name not in gone}
         self._peers = _peers(configuration.active.values())
         await self._follow(await look(self._peers))
 
@@ -94,9 +95,11 @@ class Roaming:
                 found.append(conn.connection(here.all))
             except ConfigError as error:
                 self._waiting.append(conn)
-                if conn.name not in self._left_out:
+                if conn.name not in self.left_out:
                     log.warning("%s: left out until this changes", error)
-                self._left_out.add(conn.name)
+                self.left_out[conn.name] = str(error)
+            else:
+                self.left_out.pop(conn.name, None)
         return found
 
     def _wanted(self, here: Addresses) -> list[IPAddress]:

@@ -129,10 +129,15 @@ class TestStart:
         self, namespaces: tuple[Namespace, Namespace], tmp_path: Path
     ) -> None:
         far = IPSEC_CONF.replace(WEST, "192.1.2.99").replace("conn west", "conn far")
-        west = daemon(namespaces[0], tmp_path, IPSEC_CONF + far)
+        ignored = "conn ignored\n\talso=westnet-eastnet\n\tauto=ignore\n"
+        west = daemon(namespaces[0], tmp_path, IPSEC_CONF + far + ignored)
         west.start()
         assert [row.name for row in west.status().connections] == [CONNECTION]
         assert "neither of left=192.1.2.99" in west.last_words()
+        with pytest.raises(ControlError, match=r"farnet-eastnet is left out: .*ipsec.conf:11: .*192.1.2.99"):
+            west.call(Up(name="farnet-eastnet"))
+        with pytest.raises(ControlError, match="ignored is left out: it has auto=ignore"):
+            west.call(Up(name="ignored"))
         assert west.stop() == 0
 
 
