@@ -50,6 +50,8 @@ def rekey_after(lifetime: float, timing: Timing, fraction: float) -> float:
 
 def _respond_create_child_sa(sa: IkeSa, message: Message, now: float) -> Payloads:
     sa.adopt(now)
+    if sa.state is not State.ESTABLISHED:
+        raise TemporaryFailure("this IKE SA is on its way out")
     if message.require(Sa).proposals[0].protocol is ProtocolId.IKE:
         return (*respond_rekey_ike(sa, message, now), *tickets.give_later(sa, message))
     if sa.rekey is not None:

@@ -187,7 +187,7 @@ class Reauthentication:
         self._timers.set(former, "expire", now + patience, lambda at: _delete(former, at))
 
     def bequeath(self, former: IkeSa, now: float) -> None:
-        """If the peer rekeyed a former IKE SA that ends, it has its Child SAs in the new one: so do we."""
+        """The peer has rekeyed a former IKE SA and works with the new one, or ends it: its Child SAs are there."""
         for heir in self._tunnel.sas(State.ESTABLISHED, State.REKEYED):
             if heir.contested is former and former.children:
                 heir.children.update(former.children)

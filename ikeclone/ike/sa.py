@@ -206,9 +206,13 @@ class IkeSa:
     def adopt(self, now: float) -> None:
         """The peer works with this one of two SAs that may take the same place: then it has settled for it."""
         old = self.contested
-        if old is not None and old.state is State.ESTABLISHED and self.state is State.ESTABLISHED:
+        if old is None or self.state is not State.ESTABLISHED:
+            return
+        if old.state is State.ESTABLISHED:
             self.contested = None
             old.supersede(self, now)
+        elif old.state is State.REKEYED:
+            self.tunnel.reauth.bequeath(old, now)
 
     def finish(self, exchange: Exchange, now: float) -> None:
         """Send the last request of this SA: nothing else is sent after it, not even another last one."""

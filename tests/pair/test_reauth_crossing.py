@@ -10,10 +10,10 @@ from ikeclone.connection import Childless
 from ikeclone.errors import LocalError
 from ikeclone.ike.actions import Kind
 from ikeclone.ike.state import State
-from ikeclone.numbers import ExchangeType
+from ikeclone.numbers import ExchangeType, NotifyType
 from ikeclone.wire.message import parse_message
 from tests.pair.network import NAME, Network, Side
-from tests.pair.scenario import assert_one_tunnel, by_hand, cross, watched
+from tests.pair.scenario import assert_one_tunnel, by_hand, cross, notifies, watched
 from tests.pair.test_reauth import cpus, ike_sas
 from tests.pair.test_sharing import OTHER, agree, both_up, counts, living, tunnel
 
@@ -209,3 +209,22 @@ def test_the_way_may_be_gone_by_the_time_that_the_peer_has_answered() -> None:
     net.run(1)
     assert net.east.kinds(Kind.FAILED)
     assert [ike_sas(side) for side in net.sides] == [[State.ESTABLISHED]] * 2
+
+
+def test_a_rekey_on_the_successor_of_an_ike_sa_that_both_rekey_and_one_authenticates_anew() -> None:
+    """East's own rekey is lost. When it has given the former way, the Child SA is where west takes it to be."""
+    net = watched(by_hand(childless=Childless.PREFER))
+    net.east.rekey(ike=True)
+    net.west.inbox.clear()
+    net.west.rekey(reauth=True)
+    net.east.take()
+    net.west.take()
+    net.west.rekey(ike=True)
+    net.east.take(1)
+    net.west.take()
+    net.east.take()
+    net.west.rekey()
+    net.east.take(1)
+    assert notifies(net.west, 1) == {NotifyType.TEMPORARY_FAILURE}
+    net.west.take(1)
+    assert_one_tunnel(net)
