@@ -78,7 +78,11 @@ class CreateChild(Exchange):
 
     def _is_of_use(self, now: float) -> bool:
         """The peer may have made the SA, or refused others like it, while this request waited for its turn."""
-        return self._clones.fallback is None if self.cpu is None else self._clones.wants(self.cpu, now)
+        fallback = self._clones.fallback
+        if self.cpu is None or fallback is None:
+            return self.cpu is None and fallback is None
+        # Of an IKE SA without a fallback the peer would take it for that.
+        return fallback.inbound_spi in self.sa.children and self._clones.wants(self.cpu, now)
 
     def response(self, message: Message, now: float) -> None:
         assert self._request is not None

@@ -169,6 +169,7 @@ class Reauthentication:
 
     def _let_go(self, former: IkeSa, new: IkeSa, until: float, now: float) -> None:
         """Delete the former IKE SA once the peer has the new one with all that is on it, or time is up."""
+        new = _latest(new)
         new.enqueue(Confirm(new, lambda at: self._end(former, new, until, at)), now)
 
     def _end(self, former: IkeSa, new: IkeSa, until: float, now: float) -> None:
@@ -190,10 +191,15 @@ class Reauthentication:
         """The peer has rekeyed a former IKE SA and works with the new one, or ends it: its Child SAs are there."""
         for heir in self._tunnel.sas(State.ESTABLISHED, State.REKEYED):
             if heir.contested is former and former.children:
-                heir.children.update(former.children)
-                former.children.clear()
-                if heir.state is State.ESTABLISHED:
-                    self.give_way(heir, now)
+                self.pass_on(former, heir, now)
+
+    def pass_on(self, former: IkeSa, heir: IkeSa, now: float) -> None:
+        """A former IKE SA was rekeyed: what it keeps until it is deleted is in the new one now."""
+        former.successor = heir
+        heir.children.update(former.children)
+        former.children.clear()
+        if heir.state is State.ESTABLISHED:
+            self.give_way(heir, now)
 
 
 def _give_way(children: Iterable[Child]) -> None:
@@ -213,5 +219,12 @@ def _has_another(child: Child, former: IkeSa) -> bool:
 
 
 def _delete(former: IkeSa, now: float) -> None:
-    if former.state in (State.ESTABLISHED, State.REKEYED):
+    """Delete it, or what it was rekeyed to meanwhile, unless the peer has settled for that."""
+    former = _latest(former)
+    if former.state in (State.ESTABLISHED, State.REKEYED) and former.tunnel.ike is not former:
         former.finish(DeleteIke(former, "replaced"), now)
+
+
+def _latest(sa: IkeSa) -> IkeSa:
+    """What an IKE SA was rekeyed to in the end."""
+    return sa if sa.successor is None else _latest(sa.successor)

@@ -148,9 +148,7 @@ class RekeyIke(Exchange):
 
     def _give_way(self, new: IkeSa, now: float) -> None:
         """The peer authenticated anew meanwhile: what it replaces then is the IKE SA that it knows as the newest."""
-        new.children.update(self.sa.children)
-        self.sa.children.clear()
-        self.sa.tunnel.reauth.give_way(new, now)
+        self.sa.tunnel.reauth.pass_on(self.sa, new, now)
         self.sa.finish(DeleteIke(self.sa, "rekeyed"), now)
 
     def failed(self, error: PeerError, now: float) -> None:

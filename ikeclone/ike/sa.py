@@ -81,6 +81,8 @@ class IkeSa:
         self.handlers: dict[ExchangeType, Handler] = {}
         self.children: dict[int, Child] = {}
         self.rekey: RekeyIke | None = None
+        # What it was rekeyed to.
+        self.successor: IkeSa | None = None
         # The SA whose place this one takes unless our own successor of it does.
         self.contested: IkeSa | None = None
         # SPIs that the peer deleted before we knew them: its request overtook the response that makes the SA.
@@ -191,6 +193,7 @@ class IkeSa:
     def supersede(self, new: IkeSa, now: float) -> None:
         """Hand every Child SA and every waiting exchange over to the IKE SA that takes this one's place."""
         self.retire(now)
+        self.successor = new
         new.ids.inherit(self.ids)
         new.redirectable = self.redirectable
         new.path, new.esp_path, new.abilities, new.mobike = self.path, self.esp_path, self.abilities, self.mobike
