@@ -46,7 +46,7 @@ class Children:
     def traffic(self) -> tuple[Selectors, Selectors] | None:
         """What all Child SAs are or have to be for, ours and the peer's; None if that is open, as for a new address."""
         held = self._policy if self.traps or self.clones.children else None
-        if held is None or held.addresses != self._tunnel.irac.addresses:
+        if held is None or self._tunnel.irac.has_left(held.local):
             return None
         return held.local, held.remote
 

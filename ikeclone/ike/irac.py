@@ -84,6 +84,11 @@ class Irac:
             return agreement
         return replace(agreement, local=narrow(agreement.local, self._tunnel.connection.local.selectors))
 
+    def has_left(self, local: Selectors) -> bool:
+        """Whether none of this traffic is ours any more, as the peer has given us another address."""
+        ours = self._tunnel.connection.local.selectors
+        return self._asks and not any(one.intersection(other) for one in ours for other in local)
+
     def share(self, other: Irac) -> None:
         """Use what the connection has whose IKE SA this one uses."""
         if self._asks and other.addresses:

@@ -7,7 +7,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from ikeclone.connection import Choice, Pool, Redirection
+from ikeclone.connection import Childless, Choice, Pool, Redirection
 from ikeclone.credentials import Credentials
 from ikeclone.errors import InvalidSyntax, LocalError, NoAdditionalSas
 from ikeclone.ike.actions import Kind
@@ -127,26 +127,55 @@ def test_after_authentication() -> None:
     assert net.east.children == []
 
 
-def test_a_road_warrior_has_another_address_at_another_gateway() -> None:
-    """All that it sends is that one's from then on; the first gateway has its own back."""
-    net = road()
-    net.west.conn = replace(net.west.conn, redirection=ACCEPT)
+def between_two(childless: Childless = Childless.ALLOW) -> tuple[Network, Side]:
+    """A road warrior that is up, and the other gateway, which has addresses of its own."""
+    net = road(childless=childless)
+    net.west.conn = replace(net.west.conn, redirection=ACCEPT, childless=childless)
     net.west.start()
     net.west.endpoint.credentials = WARRIORS
     pool = Pool(ip_address("10.4.0.1"), ip_address("10.4.0.9"))
-    south = gateway_at(net, SOUTH)
+    south = gateway_at(net, SOUTH, childless=childless)
     south.conn = replace(south.conn, remote=replace(ANYONE, selectors=(pool.selector,), pools=(pool,)))
     south.start()
     south.endpoint.credentials = WARRIORS
     up(net.west)
-    (instance,) = net.east.endpoint.named(NAME)
-    send_away(instance, ip_address(SOUTH), net.now)
-    net.settle(net.east)
+    return net, south
+
+
+def send_all_away(side: Side, target: str) -> None:
+    (instance,) = side.endpoint.named(NAME)
+    send_away(instance, ip_address(target), side.network.now)
+    side.network.settle(side)
+
+
+def test_a_road_warrior_has_another_address_at_another_gateway() -> None:
+    """All that it sends is that one's from then on; the first gateway has its own back."""
+    net, south = between_two()
+    send_all_away(net.east, SOUTH)
     net.run(40)
     assert at(net.west) == SOUTH
     assert address(net.west) == ["10.4.0.1"]
     assert traffic(net.west) == [(["10.4.0.1/32"], ["192.0.2.0/24"])]
     assert held(net) == {}
+    assert list(net.west.endpoint.tunnels) == [NAME]
+    carries(net, south)
+
+
+def test_nor_has_it_a_part_for_the_former_one_that_is_rekeyed_meanwhile() -> None:
+    """The first gateway rekeys its Child SA when there is none yet at the other one."""
+    net, south = between_two(Childless.PREFER)
+    first = ike_sa(net.west).spi_i
+    net.link.drop = lambda data: (
+        (each := parse_message(data).header).exchange is ExchangeType.CREATE_CHILD_SA and each.initiator_spi != first
+    )
+    send_all_away(net.east, SOUTH)
+    net.run(1)
+    net.east.rekey()
+    net.run(1)
+    net.link.drop = lambda data: False
+    net.run(60)
+    assert at(net.west) == SOUTH
+    assert traffic(net.west) == [(["10.4.0.1/32"], ["192.0.2.0/24"])]
     assert list(net.west.endpoint.tunnels) == [NAME]
     carries(net, south)
 
