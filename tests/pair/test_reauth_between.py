@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from ikeclone.connection import Childless
 from ikeclone.ike.actions import Datagram
 from ikeclone.ike.child import ChildState
@@ -45,8 +47,9 @@ def test_a_clone_waits_for_the_fallback_of_the_new_ike_sa() -> None:
     assert len(set(map(frozenset, fallbacks(net)))) == 1
 
 
-def test_the_former_ike_sa_stays_until_the_peer_has_the_fallback_that_it_asked_for() -> None:
-    """The peer asks as ours does not arrive; nor does our answer at first."""
+@pytest.mark.parametrize("rekeyed", [False, True])
+def test_the_former_ike_sa_stays_until_the_peer_has_the_fallback_that_it_asked_for(*, rekeyed: bool) -> None:
+    """The peer asks as ours does not arrive; nor does our answer at first. Then the new IKE SA may be rekeyed."""
     net = Network(west=PREFER, east=PREFER).established()
     for cpu in (0, 1):
         net.west.packet(cpu)
@@ -72,6 +75,12 @@ def test_the_former_ike_sa_stays_until_the_peer_has_the_fallback_that_it_asked_f
     assert former.state is State.REKEYED
     assert len(former.children) == 3
     net.link.drop = lambda _: False
+    net.run(8)
+    assert former.state is State.REKEYED
+    if rekeyed:
+        net.east.rekey(ike=True)
+        net.run(1)
+        assert new.successor is ike_sa(net.west)
     carry(net, 30)
     net.run(40)
     assert_one_new(net, 1)
