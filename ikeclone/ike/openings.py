@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from ikeclone.backend import Counters
 from ikeclone.connection import ClonesMode
-from ikeclone.errors import PeerError, TemporaryFailure
+from ikeclone.errors import PeerError, StateNotFound, TemporaryFailure
 from ikeclone.ike.actions import Kind
 from ikeclone.ike.child import Child, ChildState
+from ikeclone.ike.childless import OpenFirst
 from ikeclone.ike.create_child import CreateChild
 from ikeclone.ike.informational import DeleteChildren
 
@@ -105,7 +106,7 @@ class Openings:
 
     def fallback_refused(self, error: PeerError, now: float) -> None:
         """There is no fallback now; what is only a matter of time is tried again."""
-        if isinstance(error, TemporaryFailure):
+        if isinstance(error, TemporaryFailure | StateNotFound):
             self._tunnel.note(Kind.PROGRESS, f"no Child SA yet, will try again: {error}")
             self.replace_fallback(now, self._tunnel.revival.next_delay())
         elif not self._tunnel.go_alone(now):
@@ -126,7 +127,12 @@ class Openings:
 
         One that a former IKE SA is asked for goes with that one.
         """
-        sa, clones = self._tunnel.ike, self._clones
-        asked = None in clones.queued or (self.asking is not None and self.asking.sa is sa)
-        if clones.fallback in (None, instead_of) and not asked and sa is not None:
+        sa, fallback = self._tunnel.ike, self._clones.fallback
+        asked = None in self._clones.queued or (self.asking is not None and self.asking.sa is sa)
+        if sa is None or asked:
+            return
+        if fallback in (None, instead_of):
             sa.enqueue(CreateChild(sa, self._tunnel, None), now)
+        elif fallback.inbound_spi not in sa.children:
+            # That of a former IKE SA, which goes when this one has its own.
+            sa.enqueue(OpenFirst(sa, self._tunnel, None), now)

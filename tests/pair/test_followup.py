@@ -7,14 +7,15 @@ from typing import Any
 
 import pytest
 
-from ikeclone.connection import Auto
+from ikeclone.connection import Auto, Childless
 from ikeclone.crypto.registry import parse_esp, parse_ike
 from ikeclone.ike.actions import Kind
 from ikeclone.ike.exchange import Payloads
 from ikeclone.ike.followup import MOST_TRIES, FollowUp
 from ikeclone.ike.followup_responder import MOST, PATIENCE, FollowUps
 from ikeclone.ike.host import Settings
-from ikeclone.numbers import KeMethod, NotifyType
+from ikeclone.numbers import ExchangeType, KeMethod, NotifyType
+from ikeclone.wire.message import parse_message
 from ikeclone.wire.payloads import KeyExchange
 from tests.pair.groups import create, traffic_until_quiet
 from tests.pair.network import ESP, IKE, Network, Side
@@ -126,6 +127,18 @@ def test_a_responder_that_forgets_now_and_then_is_kept(net: Network) -> None:
             net.hold()
     assert_one_tunnel(net)
     assert_never_down(net)
+
+
+def test_a_fallback_that_the_responder_forgot_is_asked_for_again() -> None:
+    net = Network(west={**BOTH, "childless": Childless.FORCE}, east=BOTH)
+    net.link.drop = lambda data: parse_message(data).header.exchange is ExchangeType.IKE_FOLLOWUP_KE
+    net.west.up()
+    net.run(PATIENCE + 5)
+    assert net.west.children == []
+    net.link.drop = lambda _: False
+    net.run(60)
+    assert NotifyType.STATE_NOT_FOUND.name in "".join(report.text for report in net.west.reports)
+    assert_one_tunnel(net)
 
 
 @pytest.mark.parametrize("ike", [False, True])

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from ikeclone.connection import Auto, Childless
+from ikeclone.errors import TemporaryFailure
 from ikeclone.ike.actions import Kind
+from ikeclone.ike.host import Settings
 from ikeclone.ike.state import State
 from ikeclone.numbers import ExchangeType, NotifyType
 from ikeclone.wire.message import Message, parse_message
@@ -18,6 +22,7 @@ from tests.pair.scenario import (
     assert_one_tunnel,
     ike_sa,
     notifies,
+    only_child,
     watched,
 )
 
@@ -131,6 +136,33 @@ def test_what_is_up_keeps_its_child_sa_when_the_ike_sa_alone_is_asked_for() -> N
     net.west.up(ike_only=True)
     net.west.rekey(reauth=True)
     net.run(120)
+    assert_one_tunnel(net)
+
+
+def asked_by_east(data: bytes) -> bool:
+    header = parse_message(data).header
+    return header.exchange is ExchangeType.CREATE_CHILD_SA and not header.initiator and not header.response
+
+
+def test_a_child_sa_that_the_peer_refuses_for_a_moment_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The IKE SA that takes another's place has none yet; the peer's own requests for one are lost."""
+    prefer = {"childless": Childless.PREFER}
+    net = watched(Network(west=prefer, east=prefer, settings=Settings(retry_delay=2.0)).established())
+    answers = iter([True])
+
+    def check(*_: object) -> None:
+        if next(answers, False):
+            raise TemporaryFailure("not now")
+
+    monkeypatch.setattr("ikeclone.ike.create_child._check_crossing", check)
+    net.link.drop = asked_by_east
+    before = only_child(net.west)
+    net.west.rekey(reauth=True)
+    net.run(20)
+    assert next(answers, None) is None
+    assert only_child(net.west).serial > before.serial
+    net.link.drop = lambda _: False
+    net.run(60)
     assert_one_tunnel(net)
 
 
