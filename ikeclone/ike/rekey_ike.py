@@ -124,7 +124,7 @@ class RekeyIke(Exchange):
         new = made.successor(self.sa, additional, now, initiator=True)
         self.sa.rekey = None
         if self.sa.state is State.REKEYED and self.sa.children:
-            self._give_way(new, now)
+            self._give_way(new, made.nonces, now)
             return
         if self.sa.state is not State.ESTABLISHED:
             # The peer has settled for its own.
@@ -146,8 +146,13 @@ class RekeyIke(Exchange):
             self._try_later(now)
         new.finish(DeleteIke(new, "redundant"), now)
 
-    def _give_way(self, new: IkeSa, now: float) -> None:
+    def _give_way(self, new: IkeSa, nonces: tuple[bytes, bytes], now: float) -> None:
         """The peer authenticated anew meanwhile: what it replaces then is the IKE SA that it knows as the newest."""
+        theirs = self.rival.sa if self.rival is not None and min(nonces) < min(self.rival.nonces) else None
+        if theirs is not None:
+            self.sa.tunnel.reauth.pass_on(self.sa, theirs, now)
+            new.finish(DeleteIke(new, "redundant"), now)
+            return
         self.sa.tunnel.reauth.pass_on(self.sa, new, now)
         self.sa.finish(DeleteIke(self.sa, "rekeyed"), now)
 

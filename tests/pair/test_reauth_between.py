@@ -13,7 +13,7 @@ from ikeclone.ike.state import State
 from ikeclone.numbers import ExchangeType
 from ikeclone.wire.message import parse_message
 from tests.pair.network import Network, Side
-from tests.pair.scenario import delete, ike_sa, watched
+from tests.pair.scenario import cross, delete, ike_sa, watched
 from tests.pair.test_reauth import ike_sas
 from tests.pair.test_reauth_crossing import ask, assert_one_new, carry, take, with_clones
 
@@ -110,6 +110,23 @@ def test_a_successor_that_was_contested_has_the_child_sas_that_the_peer_deletes_
     net.assert_consistent()
     assert [ike_sas(side) for side in net.sides] == [[State.ESTABLISHED]] * 2
     assert net.lost_packets == []
+
+
+def test_both_rekey_and_one_hears_of_it_when_the_other_has_authenticated_anew() -> None:
+    """The Child SAs are on the successor that the peer has settled for."""
+    net = with_clones(1).hold()
+    cross(net, "east's request", ike=True)
+    take(net.west, ExchangeType.CREATE_CHILD_SA, response=True)
+    successor = ike_sa(net.west)
+    net.west.first_octet = net.east.first_octet = None
+    net.west.rekey(reauth=True)
+    authenticate(net.west, net.east)
+    take(net.east, ExchangeType.CREATE_CHILD_SA, response=True)
+    (theirs,) = [sa for sa in net.east.endpoint.ike_sas() if sa.spi_i == successor.spi_i]
+    assert len(theirs.children) == len(successor.children) == 3
+    net.release()
+    carry(net, 30)
+    assert_one_new(net, 1)
 
 
 def deletes(datagram: Datagram, sa: IkeSa) -> bool:
