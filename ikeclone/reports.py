@@ -205,7 +205,7 @@ def _state(tunnel: Tunnel) -> str:
         return f"{len(tunnel.instances)} peers"
     if any(each.clones.fallback is not None for each in tunnel.parts.under(tunnel)):
         return "up"
-    if tunnel.connecting or any(sa.tunnel is tunnel for sa in tunnel.endpoint.ike_sas()):
+    if tunnel.approach.connecting or any(sa.tunnel is tunnel for sa in tunnel.endpoint.ike_sas()):
         return "connecting"
     return "down"
 

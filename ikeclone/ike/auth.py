@@ -155,7 +155,7 @@ class Authenticate(Exchange):
             self.sa.tunnel.note(Kind.PROGRESS, f"not resumed: {error}")
             self.sa.tunnel.resumption.refused(error)
             self.sa.discard()
-            self.sa.tunnel.ask_anew(now)
+            self.sa.tunnel.approach.anew(now)
         else:
             self.sa.close(now, str(error))
         self.dropped()

@@ -70,7 +70,7 @@ class Endpoint:
         self.configured.append(tunnel)
         if connection.auto is Auto.START:
             try:
-                tunnel.initiate(now)
+                tunnel.approach.start(now)
             except LocalError as error:
                 tunnel.note(Kind.FAILED, str(error))
 

@@ -34,7 +34,7 @@ class Intermediate(Exchange):
         raise_refusal(message)
         theirs = public_value(message, self._pair.method)
         self.sa.change_keys(_next_keys(self.sa, self._record, self._pair.shared(theirs)))
-        self.sa.tunnel.proceed(self.sa, self._record, self._rest, now)
+        self.sa.tunnel.approach.proceed(self.sa, self._record, self._rest, now)
 
     def failed(self, error: PeerError, now: float) -> None:
         self.sa.close(now, str(error))

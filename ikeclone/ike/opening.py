@@ -97,7 +97,7 @@ class Opening(ABC):
     def fail(self, now: float, reason: str) -> None:
         """Give up."""
         self.host.timers.cancel(self)
-        self.tunnel.initiation_failed(self, now, reason)
+        self.tunnel.approach.failed(self, now, reason)
 
     def restart(self, now: float) -> None:
         """Send another request; raises InvalidSyntax if the peer has too many wishes."""
@@ -146,7 +146,7 @@ class Opening(ABC):
             abilities=abilities,
             now=now,
         )
-        self.tunnel.keyed(self, sa, record, now)
+        self.tunnel.approach.keyed(self, sa, record, now)
 
 
 def half_open(

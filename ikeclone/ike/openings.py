@@ -109,7 +109,7 @@ class Openings:
         if isinstance(error, TemporaryFailure | StateNotFound):
             self._tunnel.note(Kind.PROGRESS, f"no Child SA yet, will try again: {error}")
             self.replace_fallback(now, self._tunnel.revival.next_delay())
-        elif not self._tunnel.go_alone(now):
+        elif not self._tunnel.approach.go_alone(now):
             self._tunnel.note(Kind.FAILED, f"no Child SA: {error}")
             self._tunnel.revival.plan_child(None, now)
 

@@ -56,9 +56,9 @@ class Reauthentication:
         it may not know to be established yet; it must, or to it the new one would cross this one and not replace it.
         """
         sa = self._tunnel.ike
-        if sa is None or not self._tunnel.usable or sa.tunnel.initiating:
+        if sa is None or not self._tunnel.usable or sa.tunnel.approach.initiating:
             return
-        sa.tunnel.check_means()
+        sa.tunnel.approach.check_means()
         if sa.initiator:
             sa.tunnel.reauth.replace(sa, now)
         else:
@@ -67,11 +67,11 @@ class Reauthentication:
     def replace(self, sa: IkeSa, now: float) -> None:
         """Ask for an IKE SA that takes this one's place, unless that is done or under way."""
         tunnel = self._tunnel
-        if tunnel.ike is not sa or not tunnel.usable or tunnel.initiating:
+        if tunnel.ike is not sa or not tunnel.usable or tunnel.approach.initiating:
             return
         tunnel.note(Kind.PROGRESS, "authenticating anew")
         try:
-            tunnel.ask(now)
+            tunnel.approach.ask(now)
         except LocalError as error:
             tunnel.note(Kind.FAILED, str(error))
 

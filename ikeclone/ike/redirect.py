@@ -79,7 +79,7 @@ class Redirects:
         target, returned = parse_gateway(notify.data)
         if returned == nonce:
             self._follow(target, source, now)
-            self._tunnel.ask_anew(now)
+            self._tunnel.approach.anew(now)
         else:
             self._tunnel.host.count("redirect without our nonce")
         return True
@@ -93,7 +93,7 @@ class Redirects:
         sa.authenticated(now)
         sa.handlers = {ExchangeType.INFORMATIONAL: lambda _message, _now: ()}
         sa.finish(DeleteIke(sa, "redirected"), now)
-        self._tunnel.ask_anew(now)
+        self._tunnel.approach.anew(now)
         return True
 
     def after_auth(self, sa: IkeSa, message: Message, now: float) -> None:

@@ -152,7 +152,7 @@ class Resumption(Opening):
             record = self._record(message, datagram)
         except PeerError as error:
             self.tunnel.note(Kind.PROGRESS, f"not resumed: {error}")
-            self.tunnel.ask_anew(now)
+            self.tunnel.approach.anew(now)
             return
         suite = replace(self._session.suite, additional=())
         spis = self.local_spi, message.header.responder_spi

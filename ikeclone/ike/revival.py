@@ -40,7 +40,7 @@ class Revival:
     def roamed(self, now: float) -> None:
         """This host has other addresses: neither the connection nor packets that want it wait any longer."""
         self._rests_until = 0.0
-        if self._tunnel.wanted and self._tunnel.initiation is None:
+        if self._tunnel.wanted and self._tunnel.approach.initiation is None:
             self.attempt(now)
 
     def plan(self, now: float) -> None:
@@ -88,8 +88,8 @@ class Revival:
 
     def attempt(self, now: float) -> None:
         """Try now, unless that is under way."""
-        if self._tunnel.ike is None and not self._tunnel.connecting:
+        if self._tunnel.ike is None and not self._tunnel.approach.connecting:
             try:
-                self._tunnel.initiate(now)
+                self._tunnel.approach.start(now)
             except LocalError as error:
                 self._tunnel.note(Kind.FAILED, str(error))

@@ -47,26 +47,26 @@ def under_way(tunnel: Tunnel, now: float) -> Tunnel | None:
     for other in resuming:
         if may_share(other, tunnel):
             other.revival.attempt(now)
-    return next((other for other in others if other.initiating and may_share(other, tunnel)), None)
+    return next((other for other in others if other.approach.initiating and may_share(other, tunnel)), None)
 
 
 def go_on(tunnel: Tunnel, now: float) -> None:
     """The connection has an IKE SA: those that wait for it use it."""
     for waiting in _waiting(tunnel):
-        waiting.awaits = None
+        waiting.approach.awaits = None
         waiting.revival.attempt(now)
 
 
 def disappoint(tunnel: Tunnel, now: float, reason: str) -> None:
     """There is no IKE SA of the connection: those that wait for it try again later."""
     for waiting in _waiting(tunnel):
-        waiting.awaits = None
+        waiting.approach.awaits = None
         waiting.revival.failed(f"no IKE SA of {tunnel.connection.name}: {reason}", now)
         waiting.revival.plan(now)
 
 
 def _waiting(tunnel: Tunnel) -> list[Tunnel]:
-    return [other for other in tunnel.endpoint.configured if other.awaits is tunnel]
+    return [other for other in tunnel.endpoint.configured if other.approach.awaits is tunnel]
 
 
 def users(sa: IkeSa) -> list[Tunnel]:

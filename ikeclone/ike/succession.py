@@ -88,5 +88,5 @@ class Succession:
                 tunnel.note(Kind.PROGRESS, f"#{sa.serial}: former IKE SA given up: {reason}")
             return
         tunnel.wanted = tunnel.wanted and (peer_dead or tunnel.connection.stays_up)
-        if tunnel.ike is None and tunnel.initiation is None:
+        if tunnel.ike is None and tunnel.approach.initiation is None:
             tunnel.revival.plan(now)

@@ -6,23 +6,22 @@ from typing import TYPE_CHECKING
 
 from ikeclone.backend import Path
 from ikeclone.connection import Auto, Choice, Connection, Identity
-from ikeclone.errors import LocalError, PeerError
-from ikeclone.ike import crossing, sharing
+from ikeclone.errors import LocalError
+from ikeclone.ike import sharing
 from ikeclone.ike.actions import Kind
-from ikeclone.ike.auth import Authenticate, AuthResponder
+from ikeclone.ike.approach import Approach
+from ikeclone.ike.auth import AuthResponder
 from ikeclone.ike.child import ChildState
 from ikeclone.ike.children import Children
 from ikeclone.ike.clones import Clones
 from ikeclone.ike.established import settle
 from ikeclone.ike.informational import DeleteIke, take_down
-from ikeclone.ike.init import Initiation
 from ikeclone.ike.instances import Instances
-from ikeclone.ike.intermediate import Intermediate
 from ikeclone.ike.irac import Irac
 from ikeclone.ike.iras import Iras
 from ikeclone.ike.leaving import Leaving
 from ikeclone.ike.narrowing import Selectors
-from ikeclone.ike.opening import InitRecord, Opening
+from ikeclone.ike.opening import InitRecord
 from ikeclone.ike.openings import Openings
 from ikeclone.ike.parts import Parts
 from ikeclone.ike.proofs import Proofs
@@ -30,14 +29,12 @@ from ikeclone.ike.reauth import Reauthentication
 from ikeclone.ike.redirect import Redirects
 from ikeclone.ike.rekey_child import RekeyChild
 from ikeclone.ike.rekey_ike import RekeyIke
-from ikeclone.ike.resume import Client, Resumption
+from ikeclone.ike.resume import Client
 from ikeclone.ike.revival import Revival
-from ikeclone.ike.roaming import way
 from ikeclone.ike.sa import IkeSa
 from ikeclone.ike.state import State
 from ikeclone.ike.succession import Succession
 from ikeclone.ike.triggers import Packet, Triggers
-from ikeclone.numbers import KeMethod
 from ikeclone.wire.message import Message
 
 if TYPE_CHECKING:
@@ -60,7 +57,6 @@ class Tunnel:
         # The IKE SA that it uses; and those that are its own, in their order.
         self.ike: IkeSa | None = None
         self.own: dict[IkeSa, None] = {}
-        self.initiation: Opening | None = None
         # Whether an IKE SA without a Child SA will do (RFC 6023).
         self.ike_only = False
         self.resumption = Client(self)
@@ -77,9 +73,7 @@ class Tunnel:
         self.succession = Succession(self)
         self.leaving = Leaving(self)
         self.redirects: Redirects = Redirects(self)
-        # The connection whose IKE SA is on its way and will do for this one too.
-        self.awaits: Tunnel | None = None
-        self._alone = False
+        self.approach: Approach = Approach(self)
 
     @property
     def detects_nat(self) -> bool:
@@ -134,14 +128,6 @@ class Tunnel:
             tunnel.join(sa)
         return tunnel
 
-    def go_alone(self, now: float) -> bool:
-        """The peer has no Child SA for us on another connection's IKE SA: try one of our own, if that is new."""
-        if self.ike is None or self.ike.tunnel is self or self._alone or self.is_part:
-            return False
-        self.ike, self._alone = None, True
-        self.initiate(now)
-        return True
-
     def claim(self, remote: Selectors) -> None:
         """See that no other peer of the template has this traffic; raises TsUnacceptable or FailedCpRequired."""
         self.iras.check()
@@ -153,7 +139,7 @@ class Tunnel:
         if self.is_part:
             self.parts.end_if_unused(self)
             return
-        if self.initiation is not None or self.ike is not None:
+        if self.approach.initiation is not None or self.ike is not None:
             return
         if any(sa.state is not State.DEAD for sa in self.own):
             return
@@ -177,58 +163,15 @@ class Tunnel:
         elif self.usable:
             self.wanted = True
             self.openings.open_fallback(now)
-        elif not self.connecting:
-            self.initiate(now)
-
-    def initiate(self, now: float) -> None:
-        """Start a new IKE SA, unless there is one to share; raises LocalError as `ask` does."""
-        if not self._alone and (sa := sharing.usable_by(self)) is not None:
-            self.wanted = True
-            self.join(sa)
-            if self.ike_only:
-                self.note(Kind.IKE_UP, "the IKE SA of another connection is used")
-            else:
-                self.openings.open_fallback(now)
-        elif not self._alone and (other := sharing.under_way(self, now)) is not None:
-            self.awaits = other
-            self.note(Kind.PROGRESS, f"waiting for the IKE SA of {other.connection.name}")
-        else:
-            self.ask(now)
-
-    def ask(self, now: float) -> None:
-        """Ask for an IKE SA; raises LocalError as `check_means`."""
-        path = self.check_means()
-        session = self.resumption.usable(path, now)
-        self.note(Kind.PROGRESS, f"{'resuming the' if session else 'initiating an'} IKE SA with {path.remote}")
-        self.initiation = Resumption(self, path, session, now) if session else Initiation(self, path, now)
-        self.endpoint.register(self.initiation)
-
-    def check_means(self) -> Path:
-        """The way to the peer; raises LocalError without an address, a key or such a way."""
-        path = way(self)
-        self.proofs(path).check_means()
-        return path
-
-    def ask_anew(self, now: float) -> None:
-        """Ask for an IKE SA in another way than we did, as the peer wants it."""
-        if self.initiation is not None:
-            self.endpoint.forget(self.initiation)
-            self.initiation = None
-        try:
-            self.ask(now)
-        except LocalError as error:
-            self.note(Kind.FAILED, str(error))
-            self.revival.plan(now)
+        elif not self.approach.connecting:
+            self.approach.start(now)
 
     def down(self, now: float) -> None:
         """Take the connection down with all its clones; deleting the IKE SA deletes them all (section 1.4.1)."""
-        self.wanted, self.awaits = False, None
+        self.wanted = False
         self.resumption.forget()
         self.host.timers.cancel(self)
-        if self.initiation is not None:
-            self.initiation.fail(now, "taken down")
-        for embryo in self._embryos():
-            embryo.close(now, "taken down")
+        self.approach.stop(now)
         self.leaving.finish(now)
         if self.ike is None:
             self.note(Kind.IKE_DOWN, "the connection is down")
@@ -265,7 +208,7 @@ class Tunnel:
                 return
             if packet is not None and self.usable:
                 self.openings.open_fallback(now)
-            elif not (self.connecting or self.revival.rests(now)):
+            elif not (self.approach.connecting or self.revival.rests(now)):
                 self.up(now)
         elif cpu is not None:
             self.openings.open(cpu, now)
@@ -280,58 +223,11 @@ class Tunnel:
         """Whether there is an IKE SA to negotiate Child SAs on."""
         return self.ike is not None and self.ike.state is State.ESTABLISHED
 
-    @property
-    def connecting(self) -> bool:
-        """Whether an IKE SA is on its way, and there is none."""
-        waiting = self.initiation is not None or self.awaits is not None
-        return waiting or (self.ike is None and bool(self._embryos()))
-
-    @property
-    def initiating(self) -> bool:
-        """Whether an IKE SA that we ask for is not established yet, be there another or not."""
-        return self.initiation is not None or bool(self._embryos())
-
-    def _embryos(self) -> list[IkeSa]:
-        return self.sas(State.AUTHENTICATING)
-
     def sas(self, *states: State) -> list[IkeSa]:
         """The connection's IKE SAs in these states."""
         return [sa for sa in self.own if sa.state in states]
 
     # The IKE SA
-
-    def keyed(self, initiation: Opening, sa: IkeSa, record: InitRecord, now: float) -> None:
-        """IKE_SA_INIT is done on our side."""
-        self.endpoint.forget(initiation)
-        self.initiation = None
-        self.endpoint.register(sa)
-        self.proceed(sa, record, sa.suite.additional, now)
-
-    def proceed(self, sa: IkeSa, record: InitRecord, methods: tuple[KeMethod, ...], now: float) -> None:
-        """Go on with the additional key exchanges that are left, or else with IKE_AUTH."""
-        if not methods and crossing.holds_back(sa):
-            due = now + self.host.settings.activation_delay
-            self.host.timers.set(sa, "hold back", due, lambda at: self._start(sa, record, methods, at))
-        else:
-            self._start(sa, record, methods, now)
-
-    def _start(self, sa: IkeSa, record: InitRecord, methods: tuple[KeMethod, ...], now: float) -> None:
-        try:
-            sa.enqueue(Intermediate(sa, record, methods) if methods else Authenticate(sa, record), now)
-        except (LocalError, PeerError) as error:
-            sa.close(now, str(error))
-
-    def initiation_failed(self, initiation: Opening, now: float, reason: str) -> None:
-        """IKE_SA_INIT led nowhere."""
-        self.endpoint.forget(initiation)
-        self.initiation = None
-        if self.usable:
-            self.reauth.failed(now, reason)
-        else:
-            self.revival.failed(reason, now)
-            self.revival.plan(now)
-        sharing.disappoint(self, now, reason)
-        self.end_if_unused()
 
     def settle(self, sa: IkeSa, now: float) -> None:
         """Let an IKE SA answer all that an established one does, and start its timers."""
@@ -344,8 +240,8 @@ class Tunnel:
 
     def roam(self, now: float) -> None:
         """This host has other addresses: what could not be reached before can perhaps be now."""
-        if self.initiation is not None and self.initiation.path.local not in self.host.addresses:
-            self.initiation.fail(now, f"this host has {self.initiation.path.local} no more")
+        if self.approach.initiation is not None and self.approach.initiation.path.local not in self.host.addresses:
+            self.approach.initiation.fail(now, f"this host has {self.approach.initiation.path.local} no more")
         self.revival.roamed(now)
         self.children.trap()
 

@@ -339,7 +339,7 @@ class Network:
     def quiet(self) -> bool:
         """Whether nothing is on its way and no request awaits its response."""
         sas = (sa for side in self.sides for sa in side.endpoint.ike_sas())
-        initiating = any(tunnel.initiation for side in self.sides for tunnel in side.endpoint.named(NAME))
+        initiating = any(tunnel.approach.initiation for side in self.sides for tunnel in side.endpoint.named(NAME))
         return not self._events and not initiating and not any(sa.requests.outstanding for sa in sas)
 
     def _next(self) -> float | None:

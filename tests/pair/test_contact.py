@@ -60,7 +60,7 @@ def test_the_first_ike_sa_says_initial_contact_and_a_second_does_not(said: list[
     net = road()
     third = warrior(net, 7)
     up(net.west, third)
-    net.west.endpoint.tunnel(NAME).initiate(net.now)
+    net.west.endpoint.tunnel(NAME).approach.start(net.now)
     net.settle(net.west)
     net.run(2)
     assert said == [True, True, False]

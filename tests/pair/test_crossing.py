@@ -74,7 +74,7 @@ def test_a_peer_that_does_not_go_on_is_not_waited_for(seed: int) -> None:
     net = Network(seed=seed)
     for side in net.sides:
         side.up()
-    first = max(side.endpoint.tunnels[NAME].initiation.local_spi for side in net.sides)  # type: ignore[union-attr]
+    first = max(side.endpoint.tunnels[NAME].approach.initiation.local_spi for side in net.sides)  # type: ignore[union-attr]
     auth = ExchangeType.IKE_AUTH
     net.link.drop = lambda data: (
         (header := parse_message(data).header).exchange is auth and header.initiator_spi == first
@@ -120,10 +120,10 @@ def test_one_that_waits_is_told_when_there_is_no_ike_sa() -> None:
     for name in (NAME, OTHER):
         tunnel(net.west, name).up(net.now)
     net.settle(net.west)
-    assert tunnel(net.west, OTHER).connecting
+    assert tunnel(net.west, OTHER).approach.connecting
     net.run(20)
     assert {report.connection for report in net.west.kinds(Kind.FAILED)} == {NAME, OTHER}
-    assert not tunnel(net.west, OTHER).connecting
+    assert not tunnel(net.west, OTHER).approach.connecting
 
 
 def test_one_that_waits_can_be_taken_down() -> None:

@@ -377,7 +377,7 @@ def test_a_bug_in_what_a_stranger_asks_for_harms_nobody(
     assert net.west.children
 
 
-@pytest.mark.parametrize("where", ["ikeclone.ike.init.Initiation.take", "ikeclone.ike.tunnel.Authenticate"])
+@pytest.mark.parametrize("where", ["ikeclone.ike.init.Initiation.take", "ikeclone.ike.approach.Authenticate"])
 def test_a_bug_while_asking_ends_the_attempt(
     where: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -143,8 +143,8 @@ def test_ike_auth_before_the_exchange_is_done_ends_the_half_open_sa() -> None:
     net.west.up()
     net.east.take()
     tunnel = next(iter(net.west.endpoint.tunnels.values()))
-    proceed = tunnel.proceed
-    tunnel.proceed = lambda sa, record, methods, now: proceed(sa, record, (), now)  # type: ignore[method-assign]
+    proceed = tunnel.approach.proceed
+    tunnel.approach.proceed = lambda sa, record, methods, now: proceed(sa, record, (), now)  # type: ignore[method-assign]
     net.west.take()
     net.east.take()
     assert [sa.state for sa in net.east.endpoint.ike_sas()] == [State.DEAD]
@@ -156,8 +156,8 @@ def test_an_exchange_more_than_was_agreed_on_ends_the_half_open_sa() -> None:
     net.west.up()
     net.east.take()
     tunnel = next(iter(net.west.endpoint.tunnels.values()))
-    proceed, again = tunnel.proceed, (KeMethod.ML_KEM_768,)
-    tunnel.proceed = lambda sa, record, methods, now: proceed(sa, record, again, now)  # type: ignore[method-assign]
+    proceed, again = tunnel.approach.proceed, (KeMethod.ML_KEM_768,)
+    tunnel.approach.proceed = lambda sa, record, methods, now: proceed(sa, record, again, now)  # type: ignore[method-assign]
     net.west.take()
     while net.east.inbox:
         net.east.take()

@@ -34,7 +34,7 @@ def regular(net: Network) -> list[list[int]]:
 
 def ask_alone(side: Side) -> None:
     """Ask for an IKE SA for the second connection alone."""
-    tunnel(side, OTHER).ask(side.network.now)
+    tunnel(side, OTHER).approach.ask(side.network.now)
     side.network.settle(side)
 
 

@@ -192,7 +192,7 @@ def test_there_are_not_too_many() -> None:
 def ask_on_this_ike_sa(net: Network, name: str) -> None:
     """East brings a connection up, and does not try an IKE SA of its own if that is refused."""
     tunnel(net.east, name).up(net.now)
-    tunnel(net.east, name)._alone = True
+    tunnel(net.east, name).approach._alone = True
     net.settle(net.east)
 
 

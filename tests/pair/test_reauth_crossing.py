@@ -32,7 +32,7 @@ def ask(net: Network) -> tuple[Side, Side]:
     # The east did not ask for the IKE SA that there is: it makes sure that the west knows of it.
     take(net.west, ExchangeType.INFORMATIONAL)
     take(net.east, ExchangeType.INFORMATIONAL, response=True)
-    spis = {side: initiation.local_spi for side in net.sides if (initiation := tunnel(side, NAME).initiation)}
+    spis = {side: initiation.local_spi for side in net.sides if (initiation := tunnel(side, NAME).approach.initiation)}
     lower, higher = sorted(net.sides, key=lambda side: spis[side])
     for one, other in ((higher, lower), (lower, higher)):
         take(one, ExchangeType.IKE_SA_INIT)
@@ -96,7 +96,8 @@ def loses_first(net: Network, lost: int) -> None:
     def drop(data: bytes) -> bool:
         nonlocal lost
         header = parse_message(data).header
-        wests = (sent := tunnel(net.west, NAME).initiation) is not None and header.initiator_spi == sent.local_spi
+        sent = tunnel(net.west, NAME).approach.initiation
+        wests = sent is not None and header.initiator_spi == sent.local_spi
         asks = wests and not header.response
         lost -= asks
         return asks and lost >= 0

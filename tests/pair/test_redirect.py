@@ -325,7 +325,7 @@ def test_one_that_cannot_ask_the_other_gateway_says_why() -> None:
     net.west.endpoint.credentials = Credentials(())
     net.west.take()
     assert "no preshared key for @west and @east" in net.west.kinds(Kind.FAILED)[-1].text
-    assert net.west.endpoint.tunnels[NAME].initiation is None
+    assert net.west.endpoint.tunnels[NAME].approach.initiation is None
     assert net.west.endpoint.host.timers.owners() == ()
 
 

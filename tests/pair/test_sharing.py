@@ -302,7 +302,7 @@ def test_reauthentication_that_fails_leaves_both_where_they_are() -> None:
 def test_a_peer_that_asks_for_an_ike_sa_of_its_own_for_one_of_them_gets_it() -> None:
     """What that one had on the IKE SA of the other is deleted there, and the other one stays."""
     net = both_up()
-    tunnel(net.west, OTHER).ask(net.now)
+    tunnel(net.west, OTHER).approach.ask(net.now)
     net.settle(net.west)
     net.run(60)
     assert living(net.west) == living(net.east) == [State.ESTABLISHED, State.ESTABLISHED]
@@ -330,7 +330,7 @@ def test_one_that_comes_up_alone_does_not_wait_for_the_ticket_of_another_that_sh
     tunnel(net.west, OTHER).up(net.now)
     net.settle(net.west)
     assert tunnel(net.west, NAME).resumption.session is session
-    assert tunnel(net.west, OTHER).initiation is not None
+    assert tunnel(net.west, OTHER).approach.initiation is not None
     net.run(60)
     assert counts(net) == [[1, 1], [1, 1]]
     assert tunnel(net.west, NAME).ike is not tunnel(net.west, OTHER).ike

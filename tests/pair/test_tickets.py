@@ -250,7 +250,7 @@ def test_taken_down_while_it_is_resumed() -> None:
     net.run_until(lambda: exchanges(net.west) == ["IKE_SESSION_RESUME"])
     net.west.down()
     assert client(net).session is None
-    assert net.west.endpoint.tunnels[NAME].initiation is None
+    assert net.west.endpoint.tunnels[NAME].approach.initiation is None
 
 
 def test_a_gateway_that_is_deaf_to_tickets() -> None:
@@ -267,7 +267,9 @@ def answer(net: Network, responder_spi: bytes, *payloads: Nonce | Notify) -> Non
     """A response to IKE_SESSION_RESUME, which anybody who has seen the request can send."""
     request = parse_message(net.east.inbox.popleft().data).header
     header = Header(request.initiator_spi, responder_spi, ExchangeType.IKE_SESSION_RESUME, 0, False, True)
-    net.west.endpoint.receive(build_message(header, payloads), net.west.endpoint.tunnels[NAME].initiation.path, net.now)  # type: ignore[union-attr]
+    initiation = net.west.endpoint.tunnels[NAME].approach.initiation
+    assert initiation is not None
+    net.west.endpoint.receive(build_message(header, payloads), initiation.path, net.now)
     net.settle(net.west)
 
 
