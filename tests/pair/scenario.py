@@ -184,3 +184,19 @@ def assert_nothing(net: Network) -> None:
         assert side.children == []
         assert side.endpoint.host.timers.owners() == ()
     net.assert_consistent()
+
+
+def failure(side: Side) -> str:
+    """The last thing that a side reports as failed."""
+    return side.kinds(Kind.FAILED)[-1].text
+
+
+def assert_nothing_left(net: Network) -> None:
+    """Neither data plane nor endpoint holds anything of a failed attempt, once it is over."""
+    net.run(200)
+    for side in net.sides:
+        assert side.backend.installed == {}
+        assert side.backend.reserved == set()
+        assert side.backend.policies == {}
+        assert not list(side.endpoint.ike_sas())
+        assert side.endpoint.host.timers.owners() == ()

@@ -21,7 +21,7 @@ from ikeclone.wire.message import Message, parse_message
 from ikeclone.wire.payloads import Auth, Certificate, CertRequest, IdI, IdR
 from tests.pair.certified import SIGNATURES, Host, attempt, certified, is_up, issue, told
 from tests.pair.network import NAME, SECRET, Network
-from tests.pair.test_faults import assert_nothing_left
+from tests.pair.scenario import assert_nothing_left
 from tests.unit.pki.authority import Holder, new_key
 
 PSK, NULL = Authby(secret=True), Authby(null=True)

@@ -18,7 +18,7 @@ from ikeclone.wire.message import Message, parse_message
 from ikeclone.wire.payloads import Certificate, CertRequest, IdR
 from tests.pair.certified import ROOT, Forger, Host, attempt, certified, is_up, issue, told
 from tests.pair.network import EAST, NAME, SECRET, WEST, Network
-from tests.pair.test_faults import assert_nothing_left
+from tests.pair.scenario import assert_nothing_left
 from tests.unit.pki.authority import DAY, NOW, Holder, alternative, new_key, root
 from tests.unit.pki.test_revocation import crl
 

@@ -22,7 +22,7 @@ from ikeclone.wire.message import Message, parse_message
 from ikeclone.wire.payloads import Auth, Certificate, Eap, IdR, Notify, Sa, TsI
 from tests.pair.certified import ROOT, SIGNATURES, Host, attempt, is_up, issue, told
 from tests.pair.network import EAST, EAST_END, NAME, WEST_END, Network, connection
-from tests.pair.test_faults import assert_nothing_left
+from tests.pair.scenario import assert_nothing_left
 from tests.pair.test_sharing import living
 
 EAP = Authby(eap=(EapType.MSCHAPV2,))

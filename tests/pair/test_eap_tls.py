@@ -17,7 +17,7 @@ from ikeclone.wire.message import Message
 from ikeclone.wire.payloads import Auth, Certificate, Eap, IdR, Notify
 from tests.pair.certified import ROOT, SIGNATURES, Host, attempt, is_up, issue, told
 from tests.pair.network import EAST_END, NAME, WEST_END, Network
-from tests.pair.test_faults import assert_nothing_left
+from tests.pair.scenario import assert_nothing_left
 from tests.pair.test_revocation import LIST, der, pointing
 from tests.unit.pki.authority import root
 from tests.unit.pki.test_revocation import crl
