@@ -78,5 +78,8 @@ class Leaving:
 
 
 def _delete(sa: IkeSa, children: list[Child], now: float) -> None:
+    """From now on they count no more, though the request may have to wait for its turn."""
+    for child in children:
+        child.give_way()
     if children:
         sa.enqueue(DeleteChildren(sa, children), now)

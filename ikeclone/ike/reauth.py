@@ -153,7 +153,8 @@ class Reauthentication:
         """
         _give_way(c for c in redundant.children.values() if c.cpu is not None or c.tunnel is not self._tunnel)
         self._join(sharing.users(redundant), kept, now)
-        if redundant.initiator:
+        # Of another gateway, to which we were redirected, the first one knows nothing (RFC 5685).
+        if redundant.initiator or redundant.path.remote != kept.path.remote:
             self._let_go(redundant, kept, now + PATIENCE, now)
 
     def _join(self, others: list[Tunnel], new: IkeSa, now: float) -> None:

@@ -317,6 +317,24 @@ def test_nobody_is_sent_away_from_a_connection_that_is_down() -> None:
         send_away(client().east.endpoint.tunnels[NAME], ip_address(SOUTH), 0.0)
 
 
+@pytest.mark.parametrize("lowest", ["west", "east"])
+def test_one_that_both_authenticate_anew_while_it_is_sent_away_is_with_one_gateway(lowest: str) -> None:
+    """The client's IKE SA with the other gateway crosses the first one's, which knows nothing of it."""
+    net = client()
+    south = gateway_at(net, SOUTH)
+    net.established()
+    net.east.endpoint.host.settings = globally(SOUTH)
+    for name, side in (("west", net.west), ("east", net.east)):
+        side.first_octet = 0x00 if name == lowest else 0xFF
+    net.west.rekey(reauth=True)
+    net.run(0.02)
+    net.east.rekey(reauth=True)
+    net.run(60)
+    there = south if at(net.west) == SOUTH else net.east
+    assert {len(living(each)) for each in (south, net.east)} == {0, 1}
+    carries(net, there)
+
+
 def test_one_that_cannot_ask_the_other_gateway_says_why() -> None:
     """The secrets were read anew meanwhile, and the one for this peer is gone."""
     net = client(globally(SOUTH)).hold()

@@ -137,6 +137,19 @@ def test_down_takes_one_and_the_ike_sa_goes_with_the_last(first: str, last: str,
     assert living(net.west) == living(net.east) == []
 
 
+def test_up_right_after_down_is_up() -> None:
+    """Its Child SA on the IKE SA that it shares waits for its deletion: the peer works on another request."""
+    net = both_up()
+    one = tunnel(net.west, OTHER)
+    one.rekey(net.now, True)
+    one.down(net.now)
+    one.up(net.now)
+    net.settle(net.west)
+    net.run(60)
+    assert counts(net) == [[1, 1], [1, 1]]
+    agree(net)
+
+
 def test_one_that_was_taken_down_comes_up_on_the_same_ike_sa() -> None:
     net = both_up()
     act(net.west, "down", NAME)
