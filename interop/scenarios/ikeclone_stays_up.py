@@ -12,5 +12,6 @@ def run(lab: Lab) -> None:
     for child in lab.strongswan.children():
         lab.strongswan.terminate_child(child.number)
     lab.wait(lambda: [row for row in lab.ikeclone.traffic().values() if row.serial != old.serial], "another Child SA")
-    expect("replies", lab.ping(), 2)
+    # It is listed a moment before the data plane has it.
+    lab.wait(lambda: lab.ping(patience=1) == 2, "replies")
     expect("IKE SAs", [sa.serial for sa in lab.ikeclone.ike_sas()], [before.serial])
