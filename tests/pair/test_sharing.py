@@ -9,6 +9,7 @@ import pytest
 
 from ikeclone.connection import End, Timing
 from ikeclone.ike.actions import Kind
+from ikeclone.ike.resume import Resumption
 from ikeclone.ike.state import State
 from ikeclone.ike.tunnel import Tunnel
 from ikeclone.numbers import ExchangeType
@@ -347,3 +348,24 @@ def test_one_that_comes_up_alone_does_not_wait_for_the_ticket_of_another_that_sh
     net.run(60)
     assert counts(net) == [[1, 1], [1, 1]]
     assert tunnel(net.west, NAME).ike is not tunnel(net.west, OTHER).ike
+
+
+def test_one_that_comes_up_has_the_lost_ike_sa_of_another_resumed() -> None:
+    """The other one would have waited until its next attempt; both are on that IKE SA again."""
+    both = {"timing": TIMING, "resumption": True}
+    net = Network(west=both, east=both)
+    for side in net.sides:
+        conn = side.conn
+        side.endpoint.add(replace(conn, name=OTHER, local=moved(conn.local), remote=moved(conn.remote)), net.now)
+    act(net.west, "up", NAME)
+    tunnel(net.west, NAME).wanted = True
+    net.link.cut = True
+    net.run_until(lambda: tunnel(net.west, NAME).ike is None)
+    net.link.cut = False
+    tunnel(net.west, OTHER).up(net.now)
+    net.settle(net.west)
+    assert isinstance(tunnel(net.west, NAME).approach.initiation, Resumption)
+    assert tunnel(net.west, OTHER).approach.awaits is tunnel(net.west, NAME)
+    net.run(5)
+    assert counts(net) == [[1, 1], [1, 1]]
+    assert tunnel(net.west, NAME).ike is tunnel(net.west, OTHER).ike
