@@ -7,7 +7,7 @@ DEMO := ip:iproute2 ping:iputils-ping
 TEST := $(DEMO) openssl:openssl tshark:tshark tcpdump:tcpdump iperf3:iperf3
 INTEROP := $(TEST) mmdebstrap:mmdebstrap mount:mount
 # The tests of what speaks IKEv2, without a network.
-CORE := tests/unit/wire tests/unit/crypto tests/unit/eap tests/unit/ike tests/pair tests/property tests/fuzz
+CORE := tests/unit/wire tests/unit/crypto tests/unit/pki tests/unit/eap tests/unit/ike tests/pair tests/property tests/fuzz
 KERNEL := $(INTEROP) nft:nftables gcc:gcc flex:flex bison:bison bc:bc xz:xz-utils
 
 .PHONY: help demo test coverage lint interop interop-kernel bench soak venv clean
@@ -15,7 +15,7 @@ KERNEL := $(INTEROP) nft:nftables gcc:gcc flex:flex bison:bison bc:bc xz:xz-util
 help:
 	@echo "make demo      two daemons, a Child SA per CPU between them, in namespaces of their own"
 	@echo "make test      every test that can run here"
-	@echo "make coverage  branch coverage of wire, crypto and ike, in ten minutes; fails unless it is complete"
+	@echo "make coverage  branch coverage of wire, crypto and ike, in four minutes; fails unless it is complete"
 	@echo "make lint      ruff and mypy"
 	@echo "make interop   the scenarios with strongSwan and Libreswan (as root; the first time builds a kernel, 7 minutes)"
 	@echo "make interop-kernel   those of them with the kernel's XFRM alone, in a guest with that kernel"
