@@ -82,9 +82,7 @@ class Approach:
 
     def anew(self, now: float) -> None:
         """Ask for an IKE SA in another way than we did, as the peer wants it."""
-        if self.initiation is not None:
-            self._endpoint.forget(self.initiation)
-            self.initiation = None
+        self.forget()
         try:
             self.ask(now)
         except LocalError as error:
@@ -99,6 +97,12 @@ class Approach:
         tunnel.ike, self._alone = None, True
         self.start(now)
         return True
+
+    def forget(self) -> None:
+        """Await the response to IKE_SA_INIT or IKE_SESSION_RESUME no more."""
+        if self.initiation is not None:
+            self._endpoint.forget(self.initiation)
+            self.initiation = None
 
     def stop(self, now: float) -> None:
         """Ask no more, and wait for nobody."""

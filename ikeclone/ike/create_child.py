@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ikeclone.errors import NoAdditionalSas, PeerError, TemporaryFailure, TsMaxQueue, TsUnacceptable
 from ikeclone.ike.actions import RemoveChild
-from ikeclone.ike.child import Agreement, Child, ChildState
+from ikeclone.ike.child import Agreement, Child
 from ikeclone.ike.exchange import Exchange, Payloads, raise_refusal, wanted_method
 from ikeclone.ike.informational import DeleteChildren, Withdraw
 from ikeclone.ike.narrowing import Selectors, without_covered
@@ -125,7 +125,7 @@ class CreateChild(Exchange):
         self._tunnel.triggers.go_on(now)
         if self._is_redundant and keyed.agreement.per_resource:
             # The peer may not know of the crossing, if it had our answer first. Others may not do without this SA.
-            child.enter(ChildState.REKEYED)
+            child.give_way()
             self.sa.enqueue(DeleteChildren(self.sa, (child,)), now)
             return
         children.senders.serve(child)

@@ -40,12 +40,12 @@ def give_way(sa: IkeSa, now: float) -> None:
 def _stop(tunnel: Tunnel) -> bool:
     """Stop asking for an IKE SA that the peer does not hold for established; False if there is none."""
     embryos = [sa for sa in tunnel.sas(State.AUTHENTICATING) if not _authenticates(sa)]
-    asked = bool(embryos) or tunnel.approach.initiation is not None or tunnel.approach.awaits is not None
+    approach = tunnel.approach
+    asked = bool(embryos) or approach.initiation is not None or approach.awaits is not None
     for embryo in embryos:
         embryo.discard()
-    if tunnel.approach.initiation is not None:
-        tunnel.endpoint.forget(tunnel.approach.initiation)
-    tunnel.approach.initiation = tunnel.approach.awaits = None
+    approach.forget()
+    approach.awaits = None
     return asked
 
 

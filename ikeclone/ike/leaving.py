@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ikeclone.ike import sharing
-from ikeclone.ike.child import Child, ChildState
+from ikeclone.ike.child import Child
 from ikeclone.ike.informational import DeleteChildren
 from ikeclone.ike.reauth import PATIENCE
 from ikeclone.ike.sa import IkeSa
@@ -41,7 +41,7 @@ class Leaving:
         if not self._others(sa):
             return False
         for child in self._children(sa):
-            child.enter(ChildState.REKEYED)
+            child.give_way()
             self._left.append(child)
         self._look_again(now + PATIENCE, now)
         return True

@@ -52,18 +52,16 @@ class Client:
         given = response.notify(NotifyType.TICKET_LT_OPAQUE)
         if given is not None and LIFETIME_SIZE < len(given.data) <= LIFETIME_SIZE + _MAX_TICKET:
             peer, lifetime = sa.identities[1], int.from_bytes(given.data[:LIFETIME_SIZE], "big")
-            former, self.session = (
-                self.session,
-                Session(
-                    name_of(self._tunnel),
-                    peer,
-                    peer,
-                    sa.suite,
-                    now + lifetime,
-                    sa.path.remote,
-                    sa.keys.sk_d,
-                    given.data[LIFETIME_SIZE:],
-                ),
+            former = self.session
+            self.session = Session(
+                name_of(self._tunnel),
+                peer,
+                peer,
+                sa.suite,
+                now + lifetime,
+                sa.path.remote,
+                sa.keys.sk_d,
+                given.data[LIFETIME_SIZE:],
             )
             if former is None or former.sk_d != sa.keys.sk_d or former.expires + SLACK < self.session.expires:
                 self._renew_later(sa, self.session, now)
